@@ -1,0 +1,117 @@
+# make              build build/ebb (no root; tools/deps.sh installs what it needs)
+# make demo         root: dependencies, build, then ebb leak on a bundled server with a leak
+# make check        root: dependencies, build, every test; ends with "N passed, N failed, N skipped"
+# make check-long   root: the same, then soaks and long runs
+# make bench        root: all measurements, or one: make bench BENCH=leak.books
+# make install      PREFIX=/usr/local DESTDIR=
+# make unit         build and run the unit tests only, no root
+# make clean        remove build/
+#
+# V=1 shows the commands. Everything that is made goes under build/.
+
+O       := build
+CC      ?= cc
+CLANG   ?= $(firstword $(foreach c,clang-19 clang-18 clang-17 clang-16 clang,$(if $(shell command -v $c),$c)) clang)
+BPFTOOL ?= $(firstword $(foreach c,bpftool /usr/sbin/bpftool,$(if $(shell command -v $c),$c)) bpftool)
+ARCH    := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1
+
+CFLAGS  ?= -O2 -g
+WARN    := -std=gnu11 -Wall -Wextra -Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes -Wvla
+# -iquote, never -I: a top-level folder named bpf must not shadow libbpf's <bpf/...>.
+INC     := -iquote user -iquote bpf -iquote $(O) -D_GNU_SOURCE -DEBB_VERSION='"$(VERSION)"'
+LIBS    := -lbpf -ldw -lelf -lz -lcapstone -liberty -lm
+
+BPFCFLAGS := --target=bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wno-missing-declarations \
+	     -D__TARGET_ARCH_$(ARCH) -isystem vmlinux/$(ARCH) -iquote bpf
+
+SRC     := $(sort $(wildcard user/*.c user/*/*.c))
+OBJ     := $(SRC:%.c=$(O)/%.o)
+# Unit tests run the product under the sanitizers, so all of it but main() is built a second time.
+SANOBJ  := $(patsubst %.c,$(O)/san/%.o,$(filter-out user/main.c,$(SRC)))
+SAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SKEL    := $(filter-out unwind,$(patsubst bpf/%.bpf.c,%,$(sort $(wildcard bpf/*.bpf.c))))
+UNIT    := $(patsubst tests/unit/%.c,$(O)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
+all: $(O)/ebb programs
+
+$(O)/ebb: $(OBJ) $(O)/.objects
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(OBJ) $(LIBS) -o $@
+
+# A file that changes when the flags or the list of sources do, so that a removed file or another
+# CFLAGS rebuilds what it must.
+$(O)/.flags: force
+	@mkdir -p $(O)
+	@echo '$(CC) $(CFLAGS) $(WARN) $(INC) $(CLANG) $(BPFCFLAGS)' | cmp -s - $@ || \
+		echo '$(CC) $(CFLAGS) $(WARN) $(INC) $(CLANG) $(BPFCFLAGS)' > $@
+$(O)/.objects: force
+	@mkdir -p $(O)
+	@echo '$(OBJ) $(LDFLAGS) $(LIBS)' | cmp -s - $@ || echo '$(OBJ) $(LDFLAGS) $(LIBS)' > $@
+
+$(O)/%.o: %.c $(O)/.flags
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(WARN) $(INC) -MMD -MP -c $< -o $@
+
+$(O)/san/%.o: %.c $(O)/.flags
+	$(call say,SAN,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O1 -g $(SAN) $(WARN) $(INC) -MMD -MP -c $< -o $@
+
+$(O)/bpf/%.bpf.o: bpf/%.bpf.c $(O)/.flags
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPFCFLAGS) -MMD -MP -c $< -o $@
+
+# Every source is linked with the unwinder into one object, then turned into a skeleton.
+$(O)/%.skel.h: $(O)/bpf/%.bpf.o $(O)/bpf/unwind.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen object $(O)/bpf/$*.linked.o $^
+	$(Q)$(BPFTOOL) gen skeleton $(O)/bpf/$*.linked.o name $*_bpf > $@.tmp && mv $@.tmp $@
+
+# First builds have no .d files yet: skeletons before the only folder that includes them.
+$(patsubst %.c,$(O)/%.o,$(wildcard user/source/*.c)) $(patsubst %.c,$(O)/san/%.o,$(wildcard user/source/*.c)): \
+	| $(SKEL:%=$(O)/%.skel.h)
+
+$(O)/libebbsan.a: $(SANOBJ) $(O)/.objects
+	$(Q)rm -f $@ && ar rcs $@ $(SANOBJ)
+
+$(O)/tests/unit/%: tests/unit/%.c $(O)/libebbsan.a
+	$(call say,TEST,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O1 -g $(SAN) $(WARN) -Wno-missing-prototypes -iquote tests -isystem tests/shim $(INC) -MMD -MP \
+		$< $(O)/libebbsan.a $(LIBS) -lpthread -o $@
+
+include tests/programs/programs.mk
+
+unit: $(UNIT) programs
+	$(Q)tests/run unit
+deps:
+	$(Q)tools/deps.sh
+check: deps
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all $(UNIT)
+	$(Q)tests/run
+check-long: deps
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all $(UNIT)
+	$(Q)tests/run --long
+demo: deps
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
+	$(Q)tools/demo.sh
+bench: all
+	$(Q)tests/bench/run $(BENCH)
+install: $(O)/ebb
+	install -D -m 755 $(O)/ebb $(DESTDIR)$(PREFIX)/bin/ebb
+	install -D -m 644 tools/man/ebb.8 $(DESTDIR)$(PREFIX)/share/man/man8/ebb.8
+clean:
+	rm -rf $(O)
+
+.PHONY: all unit deps check check-long demo bench install clean force programs
+.DELETE_ON_ERROR:
+.SECONDARY:
+-include $(OBJ:.o=.d) $(SANOBJ:.o=.d) $(wildcard $(O)/bpf/*.d $(O)/tests/*/*.d)

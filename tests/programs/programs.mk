@@ -1,0 +1,2 @@
+# Test programs: included by the Makefile. One line a program that needs other flags than the rest.
+programs:

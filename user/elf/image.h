@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What an ELF file says of itself: segments, symbols, relocations, build id, bytes of text.
+ * Reads through libelf from a descriptor, never a path. The file is not trusted: offsets, counts and
+ * links are checked against its size, and a file that lies is -ENOEXEC, not a crash.
+ *
+ * "va" is an address as the file sees it, "off" an offset in the file.
+ */
+#ifndef ELF_IMAGE_H
+#define ELF_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct image;
+
+/* fd is borrowed until image_free() and must stay open that long. -ENOEXEC: not an ELF file that we read. */
+int image_open(int fd, struct image **ret);
+/* The same on a copy in memory (the vdso); data is borrowed until image_free(). */
+int image_open_memory(const void *data, size_t len, struct image **ret);
+struct image *image_free(struct image *img);
+
+bool image_is_64bit(const struct image *img);
+int image_machine(const struct image *img);	/* EM_X86_64 … */
+bool image_is_static_exec(const struct image *img);	/* an executable without PT_INTERP */
+bool image_has_symtab(const struct image *img);	/* false = stripped: only .dynsym, if that */
+/* Length of the build id, 0 without one; *ret_id lives as long as the image. */
+size_t image_build_id(const struct image *img, const unsigned char **ret_id);
+bool image_has_section(const struct image *img, const char *name);
+
+/* Through the PT_LOAD segments. -ENOENT: not in any. */
+int image_va_to_off(const struct image *img, uint64_t va, uint64_t *ret_off);
+int image_off_to_va(const struct image *img, uint64_t off, uint64_t *ret_va);
+/* Bytes of an executable segment at va, at most len, fewer at its end; -ENOENT when va is in none. */
+int image_text(const struct image *img, uint64_t va, size_t len, const unsigned char **ret, size_t *ret_len);
+
+enum image_symbol_type { IMAGE_FUNC, IMAGE_IFUNC, IMAGE_OBJECT, IMAGE_OTHER };
+
+struct image_symbol {
+	const char *name;	/* without a version; lives as long as the image; never empty */
+	uint64_t va;
+	uint64_t size;		/* 0 = unknown */
+	enum image_symbol_type type;
+	bool global;
+	bool dynamic;		/* from .dynsym */
+	bool hidden_version;	/* name@VERSION, not name@@VERSION */
+};
+
+/*
+ * Calls fn for each defined symbol with an address, .dynsym first and then .symtab. A return other
+ * than 0 ends it and becomes the result.
+ */
+int image_each_symbol(const struct image *img, int (*fn)(const struct image_symbol *sym, void *ctx), void *ctx);
+
+/* A relocation that the dynamic linker fills with the address of a named function (GLOB_DAT, JUMP_SLOT). */
+struct image_import {
+	const char *name;
+	uint64_t got_va;	/* where the address is stored */
+};
+int image_each_import(const struct image *img, int (*fn)(const struct image_import *imp, void *ctx), void *ctx);
+
+/* True when an FDE of .eh_frame begins exactly at va: evidence for the start of a function. */
+bool image_fde_starts_at(const struct image *img, uint64_t va);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where a uprobe may be put in a function, and what it costs there (DESIGN 5.1).
+ *
+ * The kernel emulates some instructions under a uprobe (arch/x86/kernel/uprobes.c: push reg, nop,
+ * call rel32, jmp rel, jcc rel) and single-steps every other one out of line, which costs a second
+ * exception. The site is the first emulated instruction that is reached from the entry by straight-line
+ * code which leaves the argument registers and the stack pointer alone, and that no branch of the
+ * function jumps to or past. When anything is in doubt: the entry.
+ *
+ * Decoded with Capstone. Knows nothing of files or processes.
+ */
+#ifndef ELF_INSN_H
+#define ELF_INSN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct insn_site {
+	uint32_t delta_bytes;	/* from the entry */
+	bool emulated;		/* else the kernel single-steps it */
+	char text[64];		/* the instruction at the site, as a disassembler writes it */
+	const char *reason;	/* why here, a constant string */
+};
+
+/*
+ * code: the bytes of the function from its entry at va, len = its whole size. size_known = false where
+ * the symbol has no size: then the site stays at the entry unless that is proven safe without it.
+ * -ENOEXEC when even the entry is not a valid instruction: do not probe this function.
+ */
+int insn_site_find(const unsigned char *code, size_t len, uint64_t va, bool size_known, struct insn_site *ret);
+
+/* True when the bytes are an instruction that the kernel emulates under a uprobe. */
+bool insn_is_emulated(const unsigned char *code, size_t len, uint64_t va);
+
+#endif

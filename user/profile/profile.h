@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Stacks with values. Knows nothing of where they came from or how they are shown.
+ *
+ *	frame   one u64 as the kernel stored it, per process; named once, by whoever can
+ *	stack   frames, innermost first, interned: equal stacks of one process are one stack
+ *	value   one signed number a stack and kind of value; the source says which kinds it has
+ *	loss    a named counter of what is missing; printed when it is not zero
+ *
+ * Indexes are given in the order of adding and never change.
+ */
+#ifndef PROFILE_PROFILE_H
+#define PROFILE_PROFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct profile;
+
+/* What a source can count, e.g. { "held-bytes", "bytes" }. A table of them ends with a NULL name. */
+struct value_type {
+	const char *name;
+	const char *unit;
+};
+
+enum frame_kind { FRAME_UNNAMED, FRAME_APP, FRAME_DEPENDENCY, FRAME_RUNTIME, FRAME_ALLOCATOR, FRAME_KERNEL };
+
+struct frame {
+	uint64_t addr;
+	uint32_t process;
+	enum frame_kind kind;	/* FRAME_UNNAMED until profile_frame_name() */
+	bool is_return;		/* addr is a return address: the call lies just before it */
+	bool guessed;		/* the name may be wrong: shown with a ? */
+	char *name;
+	char *module;
+};
+
+struct stack {
+	const uint32_t *frames;	/* indexes of frames, innermost first */
+	uint32_t frames_cnt;
+	uint32_t process;
+	bool cut;		/* its outer part is missing */
+	const char *label;	/* instead of frames: "[stacks full]"; NULL as a rule */
+};
+
+struct process {
+	int pid;
+	char *comm;
+};
+
+struct loss {
+	const char *name;	/* a constant: "inserts lost: books full" */
+	uint64_t cnt;
+};
+
+/* types lives as long as the profile. NULL when memory is short. */
+struct profile *profile_new(const struct value_type *types);
+struct profile *profile_free(struct profile *p);
+
+/* Index of a process, added when new. Negative errno. */
+int profile_process(struct profile *p, int pid, const char *comm);
+/*
+ * Index of a stack, added when new. first_is_return: whether addrs[0] is a return address (a stack that
+ * was taken at a return probe) or the exact pc; all others are return addresses. Negative errno.
+ */
+int profile_stack(struct profile *p, uint32_t process, const uint64_t *addrs, uint32_t addrs_cnt,
+		  bool first_is_return, bool cut);
+/* A stack without frames, known by its label (a constant string). Negative errno. */
+int profile_stack_label(struct profile *p, uint32_t process, const char *label);
+
+size_t profile_stacks_cnt(const struct profile *p);
+struct stack profile_stack_at(const struct profile *p, uint32_t stack);
+size_t profile_frames_cnt(const struct profile *p);
+const struct frame *profile_frame_at(const struct profile *p, uint32_t frame);
+size_t profile_processes_cnt(const struct profile *p);
+const struct process *profile_process_at(const struct profile *p, uint32_t process);
+
+/* Names a frame; strings are copied. Frames that were added since are found by their kind. */
+int profile_frame_name(struct profile *p, uint32_t frame, const char *name, const char *module,
+		       enum frame_kind kind, bool guessed);
+
+const struct value_type *profile_types(const struct profile *p);
+/* Index of a kind of value by its name; -ENOENT. */
+int profile_type_find(const struct profile *p, const char *name);
+void profile_value_set(struct profile *p, uint32_t stack, int type, int64_t value);
+int64_t profile_value(const struct profile *p, uint32_t stack, int type);
+/* All values of all stacks to 0: before a new snapshot. */
+void profile_values_clear(struct profile *p);
+
+/* Sets (not adds) a loss; name is a constant string. */
+void profile_loss_set(struct profile *p, const char *name, uint64_t cnt);
+size_t profile_losses_cnt(const struct profile *p);
+struct loss profile_loss_at(const struct profile *p, size_t i);
+/* Sum of all losses. */
+uint64_t profile_lost(const struct profile *p);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The traced process, seen from outside: identity, mappings, files, state. Never stops it, never
+ * writes to it.
+ *
+ * A pid is not an identity: it can be reused. target_open() takes a pidfd and the start time together
+ * and checks that they belong to each other; everything that is read later is believed only while the
+ * pidfd says that the process is alive.
+ */
+#ifndef TARGET_TARGET_H
+#define TARGET_TARGET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct image;
+
+/* A file that is or was mapped executable. Found once per (dev, inode); kept until target_free(). */
+struct target_module {
+	char *path;		/* as maps says, unescaped, without " (deleted)" */
+	char *attach_path;	/* /proc/PID/map_files/… : what the kernel opens for a uprobe */
+	uint64_t dev, inode;
+	uint64_t bias;		/* address in the process - va in the file */
+	int fd;			/* read-only; -1 when it could not be opened: see open_err */
+	int open_err;		/* negative errno */
+	bool deleted;
+	bool is_exe;
+	bool is_vdso;		/* [vdso]: image from memory, no fd */
+	struct image *image;	/* NULL when not an ELF file that we read */
+};
+
+struct target_mapping {
+	uint64_t start, end;	/* addresses */
+	uint64_t off;		/* in the file */
+	uint64_t dev, inode;
+	char prot[4];		/* "rwxp", not terminated */
+	char *path;		/* "" for anonymous; "[heap]", "[stack]" … */
+	struct target_module *module;	/* executable mappings of files and the vdso; else NULL */
+	bool gone;		/* not in the newest reading of maps; kept so that old stacks keep names */
+};
+
+struct target {
+	pid_t pid;
+	int pidfd;
+	uint64_t start_ticks;	/* field 22 of stat */
+	char *comm;
+	char *exe;		/* path as the target sees it */
+	struct target_mapping *mappings;	/* sorted by start; gone ones behind the others */
+	size_t mappings_cnt;
+	struct target_module **modules;
+	size_t modules_cnt;
+	void *vdso_copy;
+};
+
+enum target_problem {
+	TARGET_OK,
+	TARGET_NO_PROCESS,	/* or its pid now belongs to another one */
+	TARGET_ZOMBIE,
+	TARGET_KERNEL_THREAD,
+	TARGET_32BIT,
+	TARGET_SELF,
+	TARGET_NO_ACCESS,	/* CAP_SYS_PTRACE is missing, or hidepid */
+	TARGET_THREAD,		/* a thread id; tgid in *ret_tgid */
+};
+
+/*
+ * Opens a process. On failure a negative errno and *ret_problem says which; *ret_tgid is set for
+ * TARGET_THREAD.
+ */
+int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid);
+struct target *target_free(struct target *t);
+
+bool target_is_alive(const struct target *t);
+/* Reads maps again; modules that are new get their file opened. 1 when something changed, 0 when not. */
+int target_refresh(struct target *t);
+/* Mapping that holds addr, the newest first; NULL when none does. */
+const struct target_mapping *target_mapping_at(const struct target *t, uint64_t addr);
+/* Address of a va of a module in the process. */
+static inline uint64_t target_addr(const struct target_module *m, uint64_t va)
+{
+	return va + m->bias;
+}
+/* Reads the process's memory; bytes read, or a negative errno. Never writes. */
+ssize_t target_read(const struct target *t, uint64_t addr, void *buf, size_t len);
+
+/* Processes whose comm or executable's base name is `name`. The caller frees *ret_pids. */
+int target_find_by_name(const char *name, pid_t **ret_pids, size_t *ret_cnt);
+
+struct target_memory {
+	uint64_t rss_bytes, anon_bytes, file_bytes, shmem_bytes;	/* /proc/PID/status */
+	uint64_t heap_bytes;	/* resident part of [heap]; 0 when there is none */
+};
+int target_memory_read(const struct target *t, struct target_memory *ret);
+/* CPU time of all its threads, user and system, nanoseconds. */
+int target_cpu_ns(const struct target *t, uint64_t *ret_ns);
+int target_threads_cnt(const struct target *t);
+
+#endif

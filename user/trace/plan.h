@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From a target and its allocators to probe sites, each with the reason for its place. Decides and
+ * does nothing: --dry-run prints a plan and stops, trace/attach.h carries it out.
+ */
+#ifndef TRACE_PLAN_H
+#define TRACE_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi.h"
+#include "elf/insn.h"
+#include "target/allocator.h"
+#include "target/target.h"
+
+struct plan_site {
+	const struct target_module *module;
+	char *function;		/* names of the function, as in allocator_function */
+	enum probe_kind kind;
+	uint64_t entry_va;
+	uint64_t size_bytes;	/* of the function; 0 = unknown */
+	uint64_t off;		/* of the site, in the file: what is attached to */
+	uint64_t addr;		/* of the site, in the process */
+	struct insn_site insn;
+	unsigned char original;	/* the byte there before the probe */
+	bool has_return;	/* a return probe as well: everything but free */
+};
+
+struct plan {
+	struct plan_site *sites;	/* in the order of attaching: frees, reallocs, the rest */
+	size_t sites_cnt;
+	char **notes;		/* what the user should know, one line each */
+	size_t notes_cnt;
+	char *refusal;		/* NULL, or why nothing may be attached */
+};
+
+/*
+ * Pure: reads files and the target's memory, changes nothing. -ENOENT when there is no allocator to
+ * probe; the plan then carries the explanation in `refusal`.
+ */
+int plan_make(struct target *t, const struct allocators *a, struct plan **ret);
+struct plan *plan_free(struct plan *p);
+
+#endif
