@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
 # make              build build/ebb (no root; tools/deps.sh installs what it needs)
 # make demo         root: dependencies, build, then ebb leak on a bundled server with a leak
 # make check        root: dependencies, build, every test; ends with "N passed, N failed, N skipped"
