@@ -15,20 +15,30 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct hashmap;
 struct image;
 
 /* A file that is or was mapped executable. Found once per (dev, inode); kept until target_free(). */
 struct target_module {
 	char *path;		/* as maps says, unescaped, without " (deleted)" */
-	char *attach_path;	/* /proc/PID/map_files/… : what the kernel opens for a uprobe */
-	uint64_t dev, inode;
-	uint64_t bias;		/* address in the process - va in the file */
+	/*
+	 * What the kernel opens for a uprobe: /proc/self/fd/N of `fd`, so it is the file that was read
+	 * and stays valid when mappings are split; /proc/PID/map_files/… when fd is -1.
+	 */
+	char *attach_path;
+	uint64_t dev, inode;	/* as maps says; fstat() says others on btrfs and overlayfs */
+	/*
+	 * Address in the process - va in the file, of its newest mapping. A file that is mapped twice
+	 * (dlmopen, or unloaded and loaded elsewhere) has two: target_mapping_va() is right for each.
+	 */
+	uint64_t bias;
 	int fd;			/* read-only; -1 when it could not be opened: see open_err */
 	int open_err;		/* negative errno */
 	bool deleted;
 	bool is_exe;
 	bool is_vdso;		/* [vdso]: image from memory, no fd */
 	struct image *image;	/* NULL when not an ELF file that we read */
+	size_t index;		/* in target.modules */
 };
 
 struct target_mapping {
@@ -44,6 +54,7 @@ struct target_mapping {
 struct target {
 	pid_t pid;
 	int pidfd;
+	int proc_fd;		/* /proc/PID: reads through it fail once this process is gone */
 	uint64_t start_ticks;	/* field 22 of stat */
 	char *comm;
 	char *exe;		/* path as the target sees it */
@@ -52,6 +63,8 @@ struct target {
 	struct target_module **modules;
 	size_t modules_cnt;
 	void *vdso_copy;
+	struct hashmap *module_index;	/* {dev, inode} -> index in modules */
+	uint64_t maps_hash;	/* of the text of the last reading */
 };
 
 enum target_problem {
@@ -73,10 +86,16 @@ int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem
 struct target *target_free(struct target *t);
 
 bool target_is_alive(const struct target *t);
-/* Reads maps again; modules that are new get their file opened. 1 when something changed, 0 when not. */
+/*
+ * Reads maps again; modules that are new get their file opened. 1 when executable mappings of files
+ * changed, 0 when not, or a negative errno and then what was known stays. Pointers to mappings are
+ * invalid after it, those to modules are not.
+ */
 int target_refresh(struct target *t);
 /* Mapping that holds addr, the newest first; NULL when none does. */
 const struct target_mapping *target_mapping_at(const struct target *t, uint64_t addr);
+/* The va, in its module's file, of an address in this mapping. -ENOENT: no module, or not in a segment. */
+int target_mapping_va(const struct target_mapping *map, uint64_t addr, uint64_t *ret_va);
 /* Address of a va of a module in the process. */
 static inline uint64_t target_addr(const struct target_module *m, uint64_t va)
 {

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The file is mapped once by libelf and read in place: nothing is copied but program headers and the
+ * few names that carry a version.
+ *
+ *	libelf		ELF header, program and section headers, notes
+ *	here		what they point at, each range checked against the length of the file (image_range)
+ *
+ * Symbols come through section headers; imports, as for the dynamic linker, through PT_DYNAMIC, so
+ * that they are found in a file without section headers too. Not covered: .dynsym of such a file (its
+ * length stands only in the hash tables), packed relocations of Android, and anything but the ELF and
+ * program headers of 32-bit files, which have to be recognised and no more.
+ *
+ * A file that is cut short while it is mapped gives SIGBUS, as with every mapping; who opens files that
+ * a target can write does so in the worker (DESIGN 5.4).
+ */
+#include <elf.h>
+#include <errno.h>
+#include <gelf.h>
+#include <libelf.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "elf/image.h"
+
+/* load_elf_phdrs() in fs/binfmt_elf.c refuses more than 64 KiB of program headers. */
+#define PHDRS_MAX (65536 / sizeof(Elf64_Phdr))
+/* Names may overlap in a string table: the sum of their lengths is bounded, not only each. */
+#define NAME_BYTES_MAX ((size_t)1 << 30)
+/* A file may name the same notes over and over; what real files have is a few KiB. */
+#define NOTE_BYTES_MAX ((uint64_t)4 << 20)
+/* Build ids are 8 to 32 bytes in practice; the kernel takes 20 at most. */
+#define BUILD_ID_MAX 64
+
+struct segment {
+	uint64_t va;
+	uint64_t off;
+	uint64_t file_bytes;
+	bool exec;
+};
+
+/* A symbol table with its strings. All pointers are into the mapped file. */
+struct table {
+	bool present;
+	bool lies;			/* not inside the file, or without a string table */
+	bool dynamic;
+	const unsigned char *syms;	/* Elf64_Sym, at any alignment */
+	size_t sym_cnt;
+	const char *strings;		/* the last byte is NUL */
+	size_t strings_len;
+	const unsigned char *versions;	/* Elf64_Versym, one a symbol; NULL: none */
+};
+
+/* A copy of a name in .symtab that carries a version, without it. */
+struct versionless {
+	uint32_t offset;	/* of the name in the string table */
+	char name[];
+};
+
+struct image {
+	Elf *elf;
+	const unsigned char *bytes;
+	size_t len;
+	GElf_Ehdr ehdr;
+	struct segment *segments;
+	size_t segment_cnt;
+	bool has_interp;
+	uint64_t eh_frame_hdr_va, eh_frame_hdr_bytes;
+	uint64_t dynamic[DT_NUM];	/* PT_DYNAMIC by tag, addresses are va; 0: not there */
+	uint64_t flags_1;		/* its DT_FLAGS_1 */
+	struct table dynsym, symtab;
+	const unsigned char *build_id;
+	size_t build_id_len;
+	uint64_t note_bytes;	/* looked through for it so far */
+	void *versionless;	/* tsearch() tree; a cache, so it grows in a const image too */
+};
+
+/* NULL when the range is not wholly inside the file. */
+static const unsigned char *image_range(const struct image *img, uint64_t off, uint64_t len)
+{
+	return off <= img->len && len <= img->len - off ? img->bytes + off : NULL;
+}
+
+static const struct segment *segment_by_va(const struct image *img, uint64_t va, bool exec_only)
+{
+	for (size_t i = 0; i < img->segment_cnt; i++) {
+		const struct segment *seg = &img->segments[i];
+
+		if (va >= seg->va && va - seg->va < seg->file_bytes && (seg->exec || !exec_only))
+			return seg;
+	}
+	return NULL;
+}
+
+int image_va_to_off(const struct image *img, uint64_t va, uint64_t *ret_off)
+{
+	const struct segment *seg = segment_by_va(img, va, false);
+
+	if (!seg)
+		return -ENOENT;
+	*ret_off = va - seg->va + seg->off;
+	return 0;
+}
+
+/* Executable segments first: where two map the same bytes, the question is about code. */
+int image_off_to_va(const struct image *img, uint64_t off, uint64_t *ret_va)
+{
+	for (int want_exec = 1; want_exec >= 0; want_exec--) {
+		for (size_t i = 0; i < img->segment_cnt; i++) {
+			const struct segment *seg = &img->segments[i];
+
+			if (seg->exec != want_exec || off < seg->off || off - seg->off >= seg->file_bytes)
+				continue;
+			*ret_va = off - seg->off + seg->va;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+int image_text(const struct image *img, uint64_t va, size_t len, const unsigned char **ret, size_t *ret_len)
+{
+	const struct segment *seg = segment_by_va(img, va, true);
+	uint64_t off, left;
+
+	if (!seg)
+		return -ENOENT;
+	off = va - seg->va + seg->off;
+	/* The headers of a separate debug file speak of bytes that it does not have. */
+	if (off >= img->len)
+		return -ENOENT;
+	left = seg->va + seg->file_bytes - va;
+	if (left > img->len - off)
+		left = img->len - off;
+	*ret = img->bytes + off;
+	*ret_len = len < left ? len : left;
+	return 0;
+}
+
+/* Bytes at a va of any segment; NULL when they are not all in the file. */
+static const unsigned char *image_at_va(const struct image *img, uint64_t va, uint64_t len)
+{
+	const struct segment *seg = segment_by_va(img, va, false);
+
+	if (!seg || len > seg->file_bytes - (va - seg->va))
+		return NULL;
+	return image_range(img, va - seg->va + seg->off, len);
+}
+
+/* Looks for the build id among the notes in a range, unless it is known already. */
+static void load_notes(struct image *img, uint64_t off, uint64_t bytes, uint64_t align)
+{
+	size_t pos = 0, name_off, desc_off;
+	Elf_Data *data = NULL;
+	GElf_Nhdr note;
+
+	if (!img->build_id_len && image_range(img, off, bytes) && bytes <= NOTE_BYTES_MAX - img->note_bytes)
+		data = elf_getdata_rawchunk(img->elf, off, bytes, align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
+	if (!data)
+		return;
+	img->note_bytes += bytes;
+	while ((pos = gelf_getnote(data, pos, &note, &name_off, &desc_off))) {
+		const unsigned char *buf = data->d_buf;
+
+		if (note.n_type != NT_GNU_BUILD_ID || note.n_namesz != sizeof("GNU") ||
+		    memcmp(buf + name_off, "GNU", sizeof("GNU")) || note.n_descsz > BUILD_ID_MAX)
+			continue;
+		img->build_id = buf + desc_off;
+		img->build_id_len = note.n_descsz;
+		return;
+	}
+}
+
+static void load_dynamic(struct image *img, const GElf_Phdr *phdr)
+{
+	const unsigned char *at = image_range(img, phdr->p_offset, phdr->p_filesz);
+	Elf64_Dyn d;
+
+	for (size_t i = 0; at && i < phdr->p_filesz / sizeof(d); i++) {
+		memcpy(&d, at + i * sizeof(d), sizeof(d));
+		if (d.d_tag == DT_NULL)
+			return;
+		if (d.d_tag > 0 && d.d_tag < DT_NUM)
+			img->dynamic[d.d_tag] = d.d_un.d_val;
+		if (d.d_tag == DT_FLAGS_1)
+			img->flags_1 = d.d_un.d_val;
+	}
+}
+
+static int load_segments(struct image *img)
+{
+	GElf_Phdr phdr, dynamic = { 0 };
+	size_t cnt;
+
+	/* libelf lowers the number to what the file has room for. */
+	if (elf_getphdrnum(img->elf, &cnt) || cnt > PHDRS_MAX || img->ehdr.e_phnum != cnt)
+		return -ENOEXEC;
+	img->segments = calloc(cnt + 1, sizeof(*img->segments));
+	if (!img->segments)
+		return -ENOMEM;
+	for (size_t i = 0; i < cnt; i++) {
+		if (!gelf_getphdr(img->elf, i, &phdr))
+			return -ENOEXEC;
+		switch (phdr.p_type) {
+		case PT_LOAD:
+			if (phdr.p_vaddr + phdr.p_filesz < phdr.p_vaddr || phdr.p_offset + phdr.p_filesz < phdr.p_offset)
+				return -ENOEXEC;
+			img->segments[img->segment_cnt++] = (struct segment){
+				.va = phdr.p_vaddr, .off = phdr.p_offset, .file_bytes = phdr.p_filesz,
+				.exec = phdr.p_flags & PF_X,
+			};
+			break;
+		case PT_INTERP: img->has_interp = true; break;
+		case PT_DYNAMIC: dynamic = phdr; break;
+		case PT_NOTE: load_notes(img, phdr.p_offset, phdr.p_filesz, phdr.p_align); break;
+		case PT_GNU_EH_FRAME:
+			img->eh_frame_hdr_va = phdr.p_vaddr;
+			img->eh_frame_hdr_bytes = phdr.p_filesz;
+			break;
+		}
+	}
+	if (image_is_64bit(img))
+		load_dynamic(img, &dynamic);
+	return 0;
+}
+
+/* The string table in a section, up to its last NUL: what follows that is no string. NULL: none such. */
+static const char *section_strings(const struct image *img, size_t index, size_t *ret_len)
+{
+	Elf_Scn *scn = elf_getscn(img->elf, index);
+	const char *strings;
+	GElf_Shdr shdr;
+	size_t len;
+
+	if (!scn || !gelf_getshdr(scn, &shdr) || shdr.sh_type != SHT_STRTAB)
+		return NULL;
+	strings = (const char *)image_range(img, shdr.sh_offset, shdr.sh_size);
+	for (len = strings ? shdr.sh_size : 0; len && strings[len - 1]; len--)
+		;
+	*ret_len = len;
+	return strings;
+}
+
+static void load_table(struct image *img, struct table *table, const GElf_Shdr *shdr)
+{
+	table->present = true;
+	table->dynamic = shdr->sh_type == SHT_DYNSYM;
+	table->strings = section_strings(img, shdr->sh_link, &table->strings_len);
+	table->syms = image_range(img, shdr->sh_offset, shdr->sh_size);
+	table->lies = shdr->sh_entsize != sizeof(Elf64_Sym) || !table->strings || !table->syms;
+	if (!table->lies)
+		table->sym_cnt = shdr->sh_size / sizeof(Elf64_Sym);
+}
+
+/* A file whose section headers are broken is one without them. */
+static void load_sections(struct image *img)
+{
+	const unsigned char *versions = NULL;
+	size_t version_cnt = 0;
+	GElf_Shdr shdr;
+
+	for (Elf_Scn *scn = elf_nextscn(img->elf, NULL); scn; scn = elf_nextscn(img->elf, scn)) {
+		if (!gelf_getshdr(scn, &shdr))
+			continue;
+		if (shdr.sh_type == SHT_NOTE)
+			load_notes(img, shdr.sh_offset, shdr.sh_size, shdr.sh_addralign);
+		if (!image_is_64bit(img))
+			continue;
+		if (shdr.sh_type == SHT_DYNSYM && !img->dynsym.present)
+			load_table(img, &img->dynsym, &shdr);
+		if (shdr.sh_type == SHT_SYMTAB && !img->symtab.present)
+			load_table(img, &img->symtab, &shdr);
+		if (shdr.sh_type == SHT_GNU_versym) {
+			versions = image_range(img, shdr.sh_offset, shdr.sh_size);
+			version_cnt = shdr.sh_size / sizeof(Elf64_Versym);
+		}
+	}
+	if (version_cnt >= img->dynsym.sym_cnt)
+		img->dynsym.versions = versions;
+}
+
+static int image_load(struct image *img)
+{
+	const int order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
+	int err;
+
+	if (!img->elf || elf_kind(img->elf) != ELF_K_ELF || !gelf_getehdr(img->elf, &img->ehdr))
+		return -ENOEXEC;
+	if (img->ehdr.e_ident[EI_DATA] != order || (img->ehdr.e_type != ET_EXEC && img->ehdr.e_type != ET_DYN))
+		return -ENOEXEC;
+	/* A pointer to the mapping; libelf reads the file here only if it could not be mapped. */
+	img->bytes = (const unsigned char *)elf_rawfile(img->elf, &img->len);
+	if (!img->bytes)
+		return -ENOEXEC;
+	err = load_segments(img);
+	if (err)
+		return err;
+	load_sections(img);
+	return 0;
+}
+
+/* Takes over elf, which may be NULL. */
+static int image_new(Elf *elf, struct image **ret)
+{
+	struct image *img = calloc(1, sizeof(*img));
+	int err;
+
+	if (!img) {
+		elf_end(elf);
+		return -ENOMEM;
+	}
+	img->elf = elf;
+	err = image_load(img);
+	if (err) {
+		image_free(img);
+		return err;
+	}
+	*ret = img;
+	return 0;
+}
+
+int image_open(int fd, struct image **ret)
+{
+	elf_version(EV_CURRENT);
+	return image_new(elf_begin(fd, ELF_C_READ_MMAP, NULL), ret);
+}
+
+int image_open_memory(const void *data, size_t len, struct image **ret)
+{
+	elf_version(EV_CURRENT);
+	return image_new(elf_memory((char *)data, len), ret);
+}
+
+struct image *image_free(struct image *img)
+{
+	if (!img)
+		return NULL;
+	tdestroy(img->versionless, free);
+	free(img->segments);
+	elf_end(img->elf);
+	free(img);
+	return NULL;
+}
+
+bool image_is_64bit(const struct image *img)
+{
+	return img->ehdr.e_ident[EI_CLASS] == ELFCLASS64;
+}
+
+int image_machine(const struct image *img)
+{
+	return img->ehdr.e_machine;
+}
+
+/* A static PIE is ET_DYN like a library; only DF_1_PIE tells them apart. */
+bool image_is_static_exec(const struct image *img)
+{
+	return !img->has_interp && (img->ehdr.e_type == ET_EXEC || (img->flags_1 & DF_1_PIE));
+}
+
+bool image_has_symtab(const struct image *img)
+{
+	return img->symtab.present && img->symtab.sym_cnt;
+}
+
+size_t image_build_id(const struct image *img, const unsigned char **ret_id)
+{
+	*ret_id = img->build_id;
+	return img->build_id_len;
+}
+
+bool image_has_section(const struct image *img, const char *name)
+{
+	const char *strings = NULL;
+	size_t index, len;
+	GElf_Shdr shdr;
+
+	if (!elf_getshdrstrndx(img->elf, &index))
+		strings = section_strings(img, index, &len);
+	for (Elf_Scn *scn = elf_nextscn(img->elf, NULL); scn && strings; scn = elf_nextscn(img->elf, scn))
+		if (gelf_getshdr(scn, &shdr) && shdr.sh_name < len && !strcmp(strings + shdr.sh_name, name))
+			return true;
+	return false;
+}
+
+static int versionless_cmp(const void *a, const void *b)
+{
+	uint32_t x = ((const struct versionless *)a)->offset, y = ((const struct versionless *)b)->offset;
+
+	return (x > y) - (x < y);
+}
+
+/* The first len bytes of the name at the offset, copied once. NULL when memory is short. */
+static const char *name_cut(const struct image *img, uint32_t offset, const char *name, size_t len)
+{
+	void **tree = (void **)&img->versionless;
+	struct versionless *v, key = { .offset = offset };
+	void *node = tfind(&key, tree, versionless_cmp);
+
+	if (node)
+		return (*(struct versionless **)node)->name;
+	v = malloc(sizeof(*v) + len + 1);
+	if (!v)
+		return NULL;
+	v->offset = offset;
+	memcpy(v->name, name, len);
+	v->name[len] = '\0';
+	if (!tsearch(v, tree, versionless_cmp)) {
+		free(v);
+		return NULL;
+	}
+	return v->name;
+}
+
+/* False for symbols that are not the address of something in the file. */
+static bool symbol_is_placed(const Elf64_Sym *s)
+{
+	unsigned int type = ELF64_ST_TYPE(s->st_info);
+
+	return s->st_value && s->st_shndx != SHN_UNDEF &&
+	       (s->st_shndx < SHN_LORESERVE || s->st_shndx == SHN_XINDEX) &&
+	       type != STT_TLS && type != STT_SECTION && type != STT_FILE;
+}
+
+static enum image_symbol_type symbol_type(const Elf64_Sym *s)
+{
+	switch (ELF64_ST_TYPE(s->st_info)) {
+	case STT_FUNC: return IMAGE_FUNC;
+	case STT_GNU_IFUNC: return IMAGE_IFUNC;
+	case STT_OBJECT: return IMAGE_OBJECT;
+	}
+	return IMAGE_OTHER;
+}
+
+static int each_of_table(const struct image *img, const struct table *table,
+			 int (*fn)(const struct image_symbol *sym, void *ctx), void *ctx)
+{
+	size_t name_bytes = 0;
+
+	if (table->present && table->lies)
+		return -ENOEXEC;
+	for (size_t i = 0; i < table->sym_cnt; i++) {
+		struct image_symbol sym = { .dynamic = table->dynamic };
+		Elf64_Versym version = 0;
+		const char *at;
+		Elf64_Sym s;
+		int err;
+
+		memcpy(&s, table->syms + i * sizeof(s), sizeof(s));
+		if (!symbol_is_placed(&s) || s.st_name >= table->strings_len || !table->strings[s.st_name])
+			continue;
+		sym.name = table->strings + s.st_name;
+		/* $x and $d of aarch64 mark code and data, they name nothing. */
+		if (img->ehdr.e_machine == EM_AARCH64 && sym.name[0] == '$')
+			continue;
+		name_bytes += strlen(sym.name);
+		if (name_bytes > NAME_BYTES_MAX)
+			return -ENOEXEC;
+		at = table->dynamic ? NULL : strchr(sym.name + 1, '@');
+		if (at) {
+			sym.hidden_version = at[1] != '@';
+			sym.name = name_cut(img, s.st_name, sym.name, at - sym.name);
+			if (!sym.name)
+				return -ENOMEM;
+		}
+		if (table->versions) {
+			memcpy(&version, table->versions + i * sizeof(version), sizeof(version));
+			sym.hidden_version = version & 0x8000;	/* VERSYM_HIDDEN of the gABI's GNU extension */
+		}
+		sym.va = s.st_value;
+		sym.size = s.st_size;
+		sym.type = symbol_type(&s);
+		sym.global = ELF64_ST_BIND(s.st_info) != STB_LOCAL;
+		err = fn(&sym, ctx);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int image_each_symbol(const struct image *img, int (*fn)(const struct image_symbol *sym, void *ctx), void *ctx)
+{
+	int err = each_of_table(img, &img->dynsym, fn, ctx);
+
+	return err ? err : each_of_table(img, &img->symtab, fn, ctx);
+}
+
+/* Whether the dynamic linker stores the bare address of the function that the symbol names. */
+static bool import_is_function(const struct image *img, const Elf64_Rela *rela, const Elf64_Sym *s)
+{
+	unsigned int reloc = ELF64_R_TYPE(rela->r_info), type = ELF64_ST_TYPE(s->st_info);
+	bool undefined = s->st_shndx == SHN_UNDEF;
+	bool func = type == STT_FUNC || type == STT_GNU_IFUNC;
+	bool got, word;
+
+	switch (img->ehdr.e_machine) {
+	case EM_X86_64:
+		got = reloc == R_X86_64_GLOB_DAT || reloc == R_X86_64_JUMP_SLOT;
+		word = reloc == R_X86_64_64;
+		break;
+	case EM_AARCH64:
+		got = reloc == R_AARCH64_GLOB_DAT || reloc == R_AARCH64_JUMP_SLOT;
+		word = reloc == R_AARCH64_ABS64;
+		break;
+	default:
+		return false;
+	}
+	/* An undefined symbol may have no type; a pointer in data is taken only when it says function. */
+	if (got)
+		return func || (undefined && type == STT_NOTYPE);
+	return word && func && undefined && !rela->r_addend;
+}
+
+static int each_rela(const struct image *img, uint64_t va, uint64_t bytes,
+		     int (*fn)(const struct image_import *imp, void *ctx), void *ctx)
+{
+	const uint64_t *dyn = img->dynamic;
+	const unsigned char *relas = image_at_va(img, va, bytes);
+	const char *strings = (const char *)image_at_va(img, dyn[DT_STRTAB], dyn[DT_STRSZ]);
+	uint64_t syms_off;
+
+	if (!bytes)
+		return 0;
+	if (!relas || !strings || !dyn[DT_STRSZ] || strings[dyn[DT_STRSZ] - 1] ||
+	    image_va_to_off(img, dyn[DT_SYMTAB], &syms_off))
+		return -ENOEXEC;
+	for (size_t i = 0; i < bytes / sizeof(Elf64_Rela); i++) {
+		const unsigned char *at;
+		struct image_import imp;
+		Elf64_Rela rela;
+		Elf64_Sym s;
+		int err;
+
+		memcpy(&rela, relas + i * sizeof(rela), sizeof(rela));
+		at = image_range(img, syms_off + ELF64_R_SYM(rela.r_info) * sizeof(s), sizeof(s));
+		if (!at)
+			return -ENOEXEC;
+		memcpy(&s, at, sizeof(s));
+		if (s.st_name >= dyn[DT_STRSZ] || !strings[s.st_name] || !import_is_function(img, &rela, &s))
+			continue;
+		imp = (struct image_import){ .name = strings + s.st_name, .got_va = rela.r_offset };
+		err = fn(&imp, ctx);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int image_each_import(const struct image *img, int (*fn)(const struct image_import *imp, void *ctx), void *ctx)
+{
+	uint64_t rela_va = img->dynamic[DT_RELA], rela_bytes = img->dynamic[DT_RELASZ];
+	uint64_t plt_va = img->dynamic[DT_JMPREL], plt_bytes = img->dynamic[DT_PLTRELSZ];
+	int err;
+
+	/* Some linkers count the PLT's relocations, which come last, in DT_RELASZ too. */
+	if (plt_bytes && plt_va >= rela_va && plt_va - rela_va < rela_bytes)
+		rela_bytes = plt_va - rela_va;
+	err = each_rela(img, rela_va, rela_bytes, fn, ctx);
+	return err ? err : each_rela(img, plt_va, plt_bytes, fn, ctx);
+}
+
+/*
+ * .eh_frame_hdr has a sorted table for just this question (Linux Standard Base, "The .eh_frame_hdr
+ * section"). Every linker in use writes these encodings; another, or no table, is "no evidence".
+ *
+ *	0  version = 1
+ *	1  encoding of the pointer to .eh_frame	0x1b pc-relative, 4 bytes signed
+ *	2  encoding of the count		0x03 4 bytes
+ *	3  encoding of the table		0x3b relative to this section, 4 bytes signed
+ *	4  pointer to .eh_frame
+ *	8  count
+ *	12 { start of the function, address of its FDE } × count, by start
+ */
+bool image_fde_starts_at(const struct image *img, uint64_t va)
+{
+	const unsigned char *hdr = image_at_va(img, img->eh_frame_hdr_va, img->eh_frame_hdr_bytes);
+	uint32_t cnt, low = 0;
+	int64_t want = (int64_t)(va - img->eh_frame_hdr_va);
+
+	if (!hdr || img->eh_frame_hdr_bytes < 12 || hdr[0] != 1 || hdr[1] != 0x1b || hdr[2] != 0x03 || hdr[3] != 0x3b)
+		return false;
+	memcpy(&cnt, hdr + 8, sizeof(cnt));
+	if (cnt > (img->eh_frame_hdr_bytes - 12) / 8)
+		return false;
+	for (uint32_t high = cnt; low < high;) {
+		uint32_t mid = low + (high - low) / 2;
+		int32_t start;
+
+		memcpy(&start, hdr + 12 + (size_t)mid * 8, sizeof(start));
+		if (start == want)
+			return true;
+		if (start < want)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
