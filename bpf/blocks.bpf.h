@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The table of live blocks: open addressing in chunks of one array value each, because a plain load is
+ * three to five times cheaper than the kernel's hash map (measured: tests/bench, books.*).
+ *
+ *	hash(addr):  high 32 bits choose the chunk, low 13 bits the bucket in it
+ *	chunk       = high * n >> 32, n = chunks in use: 1, 4, 16, … grows with the blocks
+ *	a search    looks at the bucket and goes on to the next while `overflow` says that keys went further:
+ *	            no tombstones
+ *
+ * Nothing is rehashed when the table grows. A new block goes to its chunk under the present n; a search
+ * looks there first and then where the key would have been under each smaller n.
+ *
+ * One word claims a slot: addr. Whoever swaps it from 0 (to insert) or from addr (to delete or replace)
+ * to addr|BLOCK_BUSY owns the slot until it stores addr or 0 there. So every other word of a slot is
+ * written and read by its owner only; a thread that finds the address it looks for in another's hands
+ * waits a little, and gives up with BLOCKS_CONTENDED. That takes two threads with the same address at the
+ * same moment, which only a realloc race or a missed free can bring about.
+ *
+ * Readers in user space take the words without owning the slot, and again, until both readings agree:
+ * the sequence in the flags changes with every write of the slot.
+ *
+ * This file computes only. It is compiled for the host in tests/unit/test_blocks.c and hammered there.
+ */
+#ifndef EBB_BLOCKS_BPF_H
+#define EBB_BLOCKS_BPF_H
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, BLOCKS_CHUNKS_MAX);
+	__type(key, __u32);
+	/*
+	 * Chunks must have exactly this geometry: with another max_entries or BPF_F_INNER_MAP their look-up
+	 * is no longer inlined.
+	 */
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_MMAPABLE);
+		__uint(key_size, 4);
+		__uint(value_size, BLOCKS_CHUNK_BYTES);
+	});
+} blocks_chunks SEC(".maps");
+
+enum blocks_result {
+	BLOCKS_ABSENT = 0,	/* no such block */
+	BLOCKS_DONE = 1,	/* inserted, deleted, found */
+	BLOCKS_REPLACED = 2,	/* inserted over a block with the same key, whose words are in old */
+	BLOCKS_FULL = 3,
+	BLOCKS_CONTENDED = 4,
+};
+
+/* One operation: what is looked for, what is written, and the words that were there before. */
+struct block_op {
+	__u64 addr;
+	__u64 size;
+	__u64 time;
+	__u32 stack;
+	__u32 domain;
+	__u64 old_size_flags;
+	__u64 old_time_stack;
+};
+
+#define BLOCKS_SPINS	64
+
+/* Keeps the compiler from using what it knows of x, so that the verifier sees the check that follows. */
+#define block_hide(x)	asm volatile("" : "+r"(x))
+#define block_once(x)	(*(volatile typeof(x) *)&(x))
+
+/* Two rounds of multiply and fold: equal chunks and buckets need equal addresses in all bits. */
+static __always_inline __u64 block_hash(__u64 addr)
+{
+	addr = (addr >> 4 | addr << 60) * 0x9e3779b97f4a7c15ull;
+	addr ^= addr >> 32;
+	return addr * 0xd6e8feb86659fd93ull;
+}
+
+static __always_inline __u32 block_chunk(__u64 hash, __u32 chunks_cnt)
+{
+	return (hash >> 32) * chunks_cnt >> 32;
+}
+
+static __always_inline char *block_chunk_at(__u32 chunk)
+{
+	void *inner = bpf_map_lookup_elem(&blocks_chunks, &chunk);
+	__u32 zero = 0;
+
+	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
+}
+
+static __always_inline struct block_bucket *block_bucket_at(char *chunk, __u32 bucket)
+{
+	bucket &= BLOCKS_BUCKETS - 1;
+	block_hide(bucket);
+	bucket &= BLOCKS_BUCKETS - 1;
+	return (struct block_bucket *)(chunk + bucket * sizeof(struct block_bucket));
+}
+
+/*
+ * Where a slot is, in one scalar (a global function can return no pointer):
+ * distance from the home bucket << 16 | bucket << 3 | slot.
+ */
+#define BLOCK_POS(distance, bucket, slot)	((distance) << 16 | ((bucket) & (BLOCKS_BUCKETS - 1)) << 3 | (slot))
+
+static __always_inline struct block_slot *block_slot_at(char *chunk, __u32 pos)
+{
+	__u32 slot = pos & 7;
+
+	if (slot >= BLOCKS_SLOTS)
+		return NULL;
+	return (struct block_slot *)(chunk + (pos >> 3 & (BLOCKS_BUCKETS - 1)) * sizeof(struct block_bucket) +
+				     __builtin_offsetof(struct block_bucket, slots) + slot * sizeof(struct block_slot));
+}
+
+/* The position of a key in a chunk, or -1. The home bucket is in the low bits of home. */
+__noinline int blocks_find(__u32 chunk_index, __u32 home, __u64 addr, __u32 domain)
+{
+	char *chunk = block_chunk_at(chunk_index);
+
+	if (!chunk)
+		return -1;
+	for (__u32 distance = 0; distance < BLOCKS_PROBE_MAX; distance++) {
+		struct block_bucket *b = block_bucket_at(chunk, home + distance);
+
+#pragma unroll
+		for (__u32 i = 0; i < BLOCKS_SLOTS; i++)
+			if ((block_once(b->slots[i].addr) & ~BLOCK_BUSY) == addr &&
+			    (block_once(b->slots[i].size_flags) & 0xff) == domain)
+				return BLOCK_POS(distance, home + distance, i);
+		if (!block_once(b->overflow))
+			return -1;
+	}
+	return -1;
+}
+
+/* Makes the slot ours. BLOCKS_DONE; BLOCKS_ABSENT: the key went away; BLOCKS_CONTENDED. */
+static __always_inline int block_claim(struct block_slot *s, __u64 addr)
+{
+	for (int i = 0; i < BLOCKS_SPINS; i++) {
+		__u64 seen = __sync_val_compare_and_swap(&s->addr, addr, addr | BLOCK_BUSY);
+
+		if (seen == addr)
+			return BLOCKS_DONE;
+		if (seen != (addr | BLOCK_BUSY))
+			return BLOCKS_ABSENT;
+	}
+	return BLOCKS_CONTENDED;
+}
+
+/* Gives a slot of ours back: addr to publish it, 0 to empty it. All writes before are seen before. */
+static __always_inline void block_release(struct block_slot *s, __u64 addr)
+{
+#if defined(__TARGET_ARCH_x86)
+	asm volatile("" ::: "memory");	/* stores are not reordered with stores */
+	block_once(s->addr) = addr;
+#else
+	__sync_lock_test_and_set(&s->addr, addr);
+#endif
+}
+
+static __always_inline void block_write(struct block_slot *s, const struct block_op *op)
+{
+	__u64 seq = ((s->size_flags >> 8) + 1) & BLOCK_SEQ_MASK;
+	__u64 size = op->size > BLOCK_SIZE_MAX ? BLOCK_SIZE_MAX : op->size;
+
+	block_once(s->time_stack) = op->time << 24 | (op->stack & 0xffffff);
+	asm volatile("" ::: "memory");
+	block_once(s->size_flags) = size << 16 | seq << 8 | (op->domain & 0xff);
+}
+
+/* Overwrites the block at pos, if it still has our address. */
+__noinline int blocks_replace(__u32 chunk_index, __u32 pos, struct block_op *op)
+{
+	char *chunk = block_chunk_at(chunk_index);
+	struct block_slot *s;
+	int r;
+
+	if (!chunk || !op)
+		return BLOCKS_ABSENT;
+	s = block_slot_at(chunk, pos);
+	if (!s)
+		return BLOCKS_ABSENT;
+	r = block_claim(s, op->addr);
+	if (r != BLOCKS_DONE)
+		return r;
+	op->old_size_flags = s->size_flags;
+	op->old_time_stack = s->time_stack;
+	block_write(s, op);
+	block_release(s, op->addr);
+	return BLOCKS_REPLACED;
+}
+
+/* A new block into its chunk. */
+__noinline int blocks_insert(__u32 chunk_index, __u32 home, struct block_op *op)
+{
+	char *chunk = block_chunk_at(chunk_index);
+
+	if (!chunk || !op)
+		return BLOCKS_FULL;
+	for (__u32 distance = 0; distance < BLOCKS_PROBE_MAX; distance++) {
+		struct block_bucket *b = block_bucket_at(chunk, home + distance);
+
+#pragma unroll
+		for (__u32 i = 0; i < BLOCKS_SLOTS; i++) {
+			struct block_slot *s = &b->slots[i];
+
+			if (!block_once(s->addr) &&
+			    !__sync_val_compare_and_swap(&s->addr, 0, op->addr | BLOCK_BUSY)) {
+				block_write(s, op);
+				block_release(s, op->addr);
+				return BLOCKS_DONE;
+			}
+		}
+		__sync_fetch_and_add(&b->overflow, 1);
+	}
+	for (__u32 distance = 0; distance < BLOCKS_PROBE_MAX; distance++)
+		__sync_fetch_and_add(&block_bucket_at(chunk, home + distance)->overflow, -1);
+	return BLOCKS_FULL;
+}
+
+/* Empties the slot at pos; with `same` only if its words are those in op. The words go to op. */
+__noinline int blocks_remove(__u32 chunk_index, __u32 pos, struct block_op *op, __u32 same)
+{
+	char *chunk = block_chunk_at(chunk_index);
+	struct block_slot *s;
+	__u32 distance = pos >> 16;
+	int r;
+
+	if (!chunk || !op)
+		return BLOCKS_ABSENT;
+	s = block_slot_at(chunk, pos);
+	if (!s)
+		return BLOCKS_ABSENT;
+	r = block_claim(s, op->addr);
+	if (r != BLOCKS_DONE)
+		return r;
+	if (same && (s->size_flags != op->old_size_flags || s->time_stack != op->old_time_stack)) {
+		block_release(s, op->addr);
+		return BLOCKS_ABSENT;
+	}
+	op->old_size_flags = s->size_flags;
+	op->old_time_stack = s->time_stack;
+	block_release(s, 0);
+	for (__u32 i = 0; i < BLOCKS_PROBE_MAX; i++) {
+		if (i >= distance)
+			break;
+		/* the home bucket is `distance` before the slot's */
+		__sync_fetch_and_add(&block_bucket_at(chunk, (pos >> 3) - distance + i)->overflow, -1);
+	}
+	return BLOCKS_DONE;
+}
+
+/* The words of the slot at pos into op, without taking it. */
+__noinline int blocks_read(__u32 chunk_index, __u32 pos, struct block_op *op)
+{
+	char *chunk = block_chunk_at(chunk_index);
+	struct block_slot *s;
+
+	if (!chunk || !op)
+		return BLOCKS_ABSENT;
+	s = block_slot_at(chunk, pos);
+	if (!s || block_once(s->addr) != op->addr)
+		return BLOCKS_ABSENT;
+	op->old_size_flags = block_once(s->size_flags);
+	op->old_time_stack = block_once(s->time_stack);
+	return BLOCKS_DONE;
+}
+
+/*
+ * Looks for op->addr under every n that was ever used, newest first: nothing moves when n grows. A key's
+ * chunk never gets a higher number under a smaller n, so equal chunks come one after the other.
+ * Leaves *ret_chunk at the chunk and returns the position, or -1.
+ */
+static __always_inline int blocks_search(const struct blocks_index *index, __u64 hash, const struct block_op *op,
+					 __u32 *ret_chunk)
+{
+	__u32 newest = block_once(index->generation), last = ~0u;
+
+	for (__u32 i = 0; i < BLOCKS_GENERATIONS_MAX; i++) {
+		__u32 g = newest - i, chunk;
+		int pos;
+
+		block_hide(g);
+		if (g >= BLOCKS_GENERATIONS_MAX)
+			break;
+		chunk = block_chunk(hash, block_once(index->chunks_cnt[g]));
+		if (chunk == last)
+			continue;
+		last = chunk;
+		pos = blocks_find(chunk, hash, op->addr, op->domain);
+		if (pos >= 0) {
+			*ret_chunk = chunk;
+			return pos;
+		}
+	}
+	return -1;
+}
+
+/* Inserts op's block. BLOCKS_DONE, BLOCKS_REPLACED, BLOCKS_FULL, BLOCKS_CONTENDED. */
+static __always_inline int blocks_put(const struct blocks_index *index, struct block_op *op)
+{
+	__u64 hash = block_hash(op->addr);
+	__u32 chunk, g = block_once(index->generation);
+	int pos = blocks_search(index, hash, op, &chunk);
+
+	if (pos >= 0) {
+		int r = blocks_replace(chunk, pos, op);
+
+		if (r != BLOCKS_ABSENT)
+			return r;
+	}
+	block_hide(g);
+	if (g >= BLOCKS_GENERATIONS_MAX)
+		return BLOCKS_FULL;
+	return blocks_insert(block_chunk(hash, block_once(index->chunks_cnt[g])), hash, op);
+}
+
+/* Deletes the block at op->addr, with `same` only if its words are op's. BLOCKS_DONE, _ABSENT, _CONTENDED. */
+static __always_inline int blocks_delete(const struct blocks_index *index, struct block_op *op, __u32 same)
+{
+	__u32 chunk;
+	int pos = blocks_search(index, block_hash(op->addr), op, &chunk);
+
+	return pos < 0 ? BLOCKS_ABSENT : blocks_remove(chunk, pos, op, same);
+}
+
+/* The words of the block at op->addr into op. BLOCKS_DONE, BLOCKS_ABSENT. */
+static __always_inline int blocks_get(const struct blocks_index *index, struct block_op *op)
+{
+	__u32 chunk;
+	int pos = blocks_search(index, block_hash(op->addr), op, &chunk);
+
+	return pos < 0 ? BLOCKS_ABSENT : blocks_read(chunk, pos, op);
+}
+
+#endif

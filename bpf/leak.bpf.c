@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The programs of `leak` that every kernel takes.
+ *
+ * Hooks: leak_enter and leak_return at the allocators' entries and returns (uprobe.multi or perf links),
+ * leak_free at frees (always), sched_process_exec and sched_process_exit for the end of the target.
+ * Counts and misses: see leak.bpf.h. On kernels with uprobe.session, leak_session.bpf.c takes the place
+ * of leak_enter and leak_return.
+ */
+#include <vmlinux.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "abi.h"
+#include "leak.bpf.h"
+
+SEC("uprobe")
+int leak_enter(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx), kind = COOKIE_KIND(cookie);
+
+	if (!is_target()) {
+		count(LEAK_FOREIGN, 1);
+		return 0;
+	}
+	count_entry(cookie);
+	enter(ctx, kind, requested_size(ctx, kind));
+	return 0;	/* 1 can remove the probe on some kernels */
+}
+
+SEC("uprobe")
+int leak_return(struct pt_regs *ctx)
+{
+	__u64 kind = COOKIE_KIND(bpf_get_attach_cookie(ctx));
+	struct leak_call call;
+
+	if (!return_counts(ctx))
+		return 0;
+	if (!call_leave(&call, kind, CALL_SP_AT_RETURN(PT_REGS_SP(ctx))))
+		count(LEAK_ORPHANS, 1);
+	else if (is_allocator(PT_REGS_IP(ctx)))
+		count(LEAK_NESTED, 1);
+	else
+		leave(ctx, &call);
+	return 0;
+}
+
+SEC("uprobe")
+int leak_free(struct pt_regs *ctx)
+{
+	__u64 addr = PT_REGS_PARM1(ctx);
+
+	if (!is_target()) {
+		count(LEAK_FOREIGN, 1);
+		return 0;
+	}
+	count_entry(bpf_get_attach_cookie(ctx));
+	if (addr)
+		book_end(addr, 0, 0);
+	return 0;
+}
+
+/* Whether the current task is a thread of the target, whatever its address space by now is. */
+static __always_inline bool is_target_process(void)
+{
+	struct bpf_pidns_info ns;
+
+	return !bpf_get_ns_current_pid_tgid(settings.pidns_dev, settings.pidns_ino, &ns, sizeof(ns)) &&
+	       ns.tgid == settings.pid;
+}
+
+static __always_inline void say(enum leak_event_type type)
+{
+	struct leak_event event = { .type = type };
+
+	/* if there is no room, the state says it too */
+	bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);
+}
+
+/* After exec the address space is another one and the old one's address may be given to anybody. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(leak_exec)
+{
+	struct leak_state *state = state_get();
+
+	if (!state || !is_target_process())
+		return 0;
+	state->mm = MM_GONE;
+	state->exec_cnt++;
+	say(LEAK_EVENT_EXEC);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(leak_exit, struct task_struct *task)
+{
+	struct leak_state *state = state_get();
+	struct signal_struct *signal;
+
+	if (!state || !is_target_process())
+		return 0;
+	signal = task->signal;
+	if (signal->live.counter)	/* other threads go on */
+		return 0;
+	state->mm = MM_GONE;
+	state->exit_code = signal->group_exit_code ? signal->group_exit_code : task->exit_code;
+	state->exited = 1;
+	say(LEAK_EVENT_EXIT);
+	return 0;
+}
+
+/* Run by the reader: what time it is on the clock of the books. */
+SEC("raw_tp")
+int leak_clock(void *ctx)
+{
+	struct leak_state *state = state_get();
+
+	if (!state)
+		return 0;
+	state->clock_jiffies = bpf_jiffies64();
+	state->clock_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
