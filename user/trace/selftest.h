@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What this kernel can do and what a trap costs here: tried and measured on functions of ebb's own, a few
+ * milliseconds. Loading proves nothing (6.1 loads uprobe.multi programs and refuses the link), and hosts
+ * differ tenfold in the price of a trap.
+ */
+#ifndef TRACE_SELFTEST_H
+#define TRACE_SELFTEST_H
+
+#include <stdbool.h>
+
+#include "trace/attach.h"
+
+/* What a probe with an empty program costs the process that hits it. */
+struct trap_price {
+	double trap_ns;		/* at an emulated instruction */
+	double stepped_ns;	/* at one that is single-stepped */
+	double return_ns;	/* what a return probe costs on top of its entry */
+};
+
+struct selftest {
+	enum attach_mode mode;	/* the best that attaches */
+	int mode_err[ATTACH_MODES];	/* 0, or why a mode does not attach: negative errno; 1 = not tried */
+	struct trap_price price;
+};
+
+/*
+ * Tries the modes, best first, beginning with `first` and, unless `only`, going on to the others; then
+ * measures. Fails with the error of the last mode when none attaches.
+ */
+int selftest_run(enum attach_mode first, bool only, struct selftest *ret);
+
+/*
+ * Whether a return probe kills a thread under a seccomp filter: a child of ours under a filter that kills
+ * on the system call of the return trampoline runs a return-probed function. 0 it lives, 1 it dies,
+ * negative errno: could not be tried.
+ */
+int selftest_seccomp(enum attach_mode mode);
+
+#endif
