@@ -49,7 +49,9 @@ void text_vprintf(struct text *t, const char *fmt, va_list args)
 
 	va_copy(again, args);
 	len = vsnprintf(NULL, 0, fmt, args);
-	if (len >= 0 && text_reserve(t, len)) {
+	if (len < 0) {
+		t->failed = true;
+	} else if (text_reserve(t, len)) {
 		vsnprintf(t->str + t->len, len + 1, fmt, again);
 		t->len += len;
 	}
@@ -65,54 +67,75 @@ void text_printf(struct text *t, const char *fmt, ...)
 	va_end(args);
 }
 
-/*
- * Length of the well-formed UTF-8 sequence at p, 0 if there is none or if it is a control
- * character (C0, DEL, C1). Table 3-7 of the Unicode standard, without its finer points:
- * overlong forms and surrogates are refused.
- */
-static size_t utf8_printable_len(const unsigned char *p)
-{
-	uint32_t cp;
+struct range {
+	uint32_t first, last;
+};
 
-	if (p[0] < 0x20 || p[0] == 0x7f)
-		return 0;
-	if (p[0] < 0x80)
-		return 1;
+static bool in_ranges(const struct range *ranges, size_t cnt, uint32_t cp)
+{
+	for (size_t i = 0; i < cnt; i++)
+		if (cp >= ranges[i].first && cp <= ranges[i].last)
+			return true;
+	return false;
+}
+
+/*
+ * Decodes the well-formed UTF-8 sequence at p: its length, 0 if there is none. Table 3-7 of the Unicode
+ * standard: overlong forms, surrogates and what lies above U+10FFFF are refused.
+ */
+static size_t utf8_decode(const unsigned char *p, uint32_t *ret_cp)
+{
+	if (p[0] < 0x80) {
+		*ret_cp = p[0];
+		return p[0] != 0;
+	}
 	if (p[0] >= 0xc2 && p[0] <= 0xdf && (p[1] & 0xc0) == 0x80) {
-		cp = (p[0] & 0x1f) << 6 | (p[1] & 0x3f);
-		return cp < 0xa0 ? 0 : 2;
+		*ret_cp = (p[0] & 0x1f) << 6 | (p[1] & 0x3f);
+		return 2;
 	}
 	if ((p[0] & 0xf0) == 0xe0 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80) {
-		cp = (p[0] & 0xf) << 12 | (p[1] & 0x3f) << 6 | (p[2] & 0x3f);
-		/* also the marks that reorder a line: what is seen must be what is there */
-		if (cp < 0x800 || (cp >= 0xd800 && cp <= 0xdfff) || (cp >= 0x2028 && cp <= 0x202e) ||
-		    (cp >= 0x2066 && cp <= 0x2069))
-			return 0;
-		return 3;
+		*ret_cp = (p[0] & 0xf) << 12 | (p[1] & 0x3f) << 6 | (p[2] & 0x3f);
+		return *ret_cp < 0x800 || (*ret_cp >= 0xd800 && *ret_cp <= 0xdfff) ? 0 : 3;
 	}
 	if (p[0] >= 0xf0 && p[0] <= 0xf4 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 &&
 	    (p[3] & 0xc0) == 0x80) {
-		cp = (p[0] & 7) << 18 | (p[1] & 0x3f) << 12 | (p[2] & 0x3f) << 6 | (p[3] & 0x3f);
-		return cp < 0x10000 || cp > 0x10ffff ? 0 : 4;
+		*ret_cp = (p[0] & 7) << 18 | (p[1] & 0x3f) << 12 | (p[2] & 0x3f) << 6 | (p[3] & 0x3f);
+		return *ret_cp < 0x10000 || *ret_cp > 0x10ffff ? 0 : 4;
 	}
 	return 0;
 }
 
+size_t text_printable_len(const char *str)
+{
+	/*
+	 * Controls (C0, DEL, C1), and what reorders a line or takes no room in it: what is seen must be what
+	 * is there. General categories Cc, Cf, Zl and Zp, and the tags of plane 14.
+	 */
+	static const struct range hidden[] = {
+		{ 0x00, 0x1f }, { 0x7f, 0x9f }, { 0xad, 0xad }, { 0x600, 0x605 }, { 0x61c, 0x61c },
+		{ 0x6dd, 0x6dd }, { 0x70f, 0x70f }, { 0x180e, 0x180e }, { 0x200b, 0x200f },
+		{ 0x2028, 0x202e }, { 0x2060, 0x206f }, { 0xfeff, 0xfeff }, { 0xfff9, 0xfffb },
+		{ 0xe0000, 0xe0fff },
+	};
+	uint32_t cp = 0;
+	size_t len = utf8_decode((const unsigned char *)str, &cp);
+
+	return len && in_ranges(hidden, sizeof(hidden) / sizeof(hidden[0]), cp) ? 0 : len;
+}
+
 void text_add_safe(struct text *t, const char *str)
 {
-	const unsigned char *p = (const unsigned char *)str;
+	while (*str) {
+		size_t len = text_printable_len(str);
 
-	while (*p) {
-		size_t len = utf8_printable_len(p);
-
-		if (*p == '\\') {
+		if (*str == '\\') {
 			text_add(t, "\\\\");
-			p++;
+			str++;
 		} else if (len) {
-			text_add_len(t, (const char *)p, len);
-			p += len;
+			text_add_len(t, str, len);
+			str += len;
 		} else {
-			text_printf(t, "\\x%02x", *p++);
+			text_printf(t, "\\x%02x", (unsigned char)*str++);
 		}
 	}
 }
@@ -149,12 +172,59 @@ char *text_safe(const char *str)
 	return t.str;
 }
 
+/*
+ * Columns that a terminal gives to a code point: East Asian wide ones (UAX #11, W and F, whole blocks) take
+ * two, combining marks none. Blocks only: what is off by one in a rare script is cut a column too early.
+ */
+static size_t cp_columns(uint32_t cp)
+{
+	static const struct range wide[] = {
+		{ 0x1100, 0x115f }, { 0x231a, 0x231b }, { 0x2e80, 0x303e }, { 0x3041, 0xa4cf },
+		{ 0xa960, 0xa97c }, { 0xac00, 0xd7a3 }, { 0xf900, 0xfaff }, { 0xfe30, 0xfe6f },
+		{ 0xff00, 0xff60 }, { 0xffe0, 0xffe6 }, { 0x1f300, 0x1f64f }, { 0x1f680, 0x1f6ff },
+		{ 0x1f900, 0x1faff }, { 0x20000, 0x3fffd },
+	};
+	static const struct range combining[] = {
+		{ 0x300, 0x36f }, { 0x483, 0x489 }, { 0x591, 0x5bd }, { 0x610, 0x61a }, { 0x64b, 0x65f },
+		{ 0xe31, 0xe31 }, { 0xe34, 0xe3a }, { 0xe47, 0xe4e }, { 0x1ab0, 0x1aff },
+		{ 0x1dc0, 0x1dff }, { 0x20d0, 0x20ff }, { 0xfe00, 0xfe0f }, { 0xfe20, 0xfe2f },
+	};
+
+	if (cp < 0x300)
+		return 1;
+	if (in_ranges(combining, sizeof(combining) / sizeof(combining[0]), cp))
+		return 0;
+	return in_ranges(wide, sizeof(wide) / sizeof(wide[0]), cp) ? 2 : 1;
+}
+
+size_t text_fit(const char *str, size_t columns)
+{
+	const char *p = str;
+
+	while (*p) {
+		uint32_t cp = 0;
+		size_t len = utf8_decode((const unsigned char *)p, &cp);
+		size_t width = len ? cp_columns(cp) : 1;
+
+		if (width > columns)
+			break;
+		columns -= width;
+		p += len ? len : 1;
+	}
+	return p - str;
+}
+
 size_t text_width(const char *str)
 {
 	size_t width = 0;
 
-	for (; *str; str++)
-		width += ((unsigned char)*str & 0xc0) != 0x80;
+	while (*str) {
+		uint32_t cp = 0;
+		size_t len = utf8_decode((const unsigned char *)str, &cp);
+
+		width += len ? cp_columns(cp) : 1;
+		str += len ? len : 1;
+	}
 	return width;
 }
 

@@ -26,7 +26,10 @@ void text_add(struct text *t, const char *str);
 void text_add_len(struct text *t, const char *str, size_t len);
 void text_printf(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void text_vprintf(struct text *t, const char *fmt, va_list args);
-/* Adds str with every control character and broken UTF-8 byte written as \xNN, and \ itself as \\. */
+/*
+ * Adds str with every byte of control characters, invisible and reordering marks (bidi), and broken UTF-8
+ * written as \xNN, and \ itself as \\.
+ */
 void text_add_safe(struct text *t, const char *str);
 /* Empties the text and keeps its memory. */
 void text_clear(struct text *t);
@@ -36,8 +39,12 @@ const char *text_str(const struct text *t);
 
 /* A copy of str as text_add_safe() writes it; the caller frees it. NULL when memory is short. */
 char *text_safe(const char *str);
-/* How many terminal columns the UTF-8 string takes (one a code point; ebb prints nothing wider). */
+/* Length of the UTF-8 character at str that text_add_safe() would leave as it is; 0 = none, or the end. */
+size_t text_printable_len(const char *str);
+/* How many terminal columns the UTF-8 string takes. */
 size_t text_width(const char *str);
+/* How many bytes of it, whole characters only, fit into so many columns. */
+size_t text_fit(const char *str, size_t columns);
 
 /* "64K", "1MiB", "3GB", "500" -> bytes, powers of 1024. -EINVAL, -ERANGE. */
 int text_parse_size(const char *str, uint64_t *ret_bytes);

@@ -384,6 +384,23 @@ bool image_has_section(const struct image *img, const char *name)
 	return false;
 }
 
+int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end)
+{
+	GElf_Shdr shdr;
+
+	for (Elf_Scn *scn = elf_nextscn(img->elf, NULL); scn; scn = elf_nextscn(img->elf, scn)) {
+		/* .tbss has an address, but the bytes there are another section's. */
+		if (!gelf_getshdr(scn, &shdr) || !(shdr.sh_flags & SHF_ALLOC) ||
+		    ((shdr.sh_flags & SHF_TLS) && shdr.sh_type == SHT_NOBITS))
+			continue;
+		if (va < shdr.sh_addr || va - shdr.sh_addr >= shdr.sh_size || shdr.sh_addr + shdr.sh_size < shdr.sh_addr)
+			continue;
+		*ret_end = shdr.sh_addr + shdr.sh_size;
+		return 0;
+	}
+	return -ENOENT;
+}
+
 static int versionless_cmp(const void *a, const void *b)
 {
 	uint32_t x = ((const struct versionless *)a)->offset, y = ((const struct versionless *)b)->offset;

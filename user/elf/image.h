@@ -28,6 +28,8 @@ bool image_has_symtab(const struct image *img);	/* false = stripped: only .dynsy
 /* Length of the build id, 0 without one; *ret_id lives as long as the image. */
 size_t image_build_id(const struct image *img, const unsigned char **ret_id);
 bool image_has_section(const struct image *img, const char *name);
+/* Where the section in memory ends that va lies in. -ENOENT: in none, or the file has no section headers. */
+int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end);
 
 /* Through the PT_LOAD segments. -ENOENT: not in any. */
 int image_va_to_off(const struct image *img, uint64_t va, uint64_t *ret_off);

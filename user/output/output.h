@@ -16,10 +16,13 @@ struct table_options {
 	bool color;
 };
 
-/* Draws a report: plain text, every control character of names escaped. */
+/*
+ * Draws a report: plain text, every control character of names escaped. Lines of the table are cut at the
+ * width, those above and below it are wrapped. -ENOMEM, also for a report that has failed; write errors.
+ */
 int table_write(FILE *out, const struct report *r, const struct table_options *opt);
-/* Lines that table_write() would print; for live updates. */
-unsigned int table_lines(const struct report *r);
+/* Lines that table_write() would print with the same options; for live updates. */
+unsigned int table_lines(const struct report *r, const struct table_options *opt);
 
 /* What a file format needs to know beside the profile. */
 struct writer_options {
@@ -39,8 +42,10 @@ const struct writer *writer_find(const char *name);
 
 /*
  * Folded stacks (Brendan Gregg's flamegraph.pl): comm;outermost;…;innermost value, one line a stack,
- * sorted, equal ones added up, values of 0 left out.
- * In names ; becomes : and white space and control characters become _, so that a line has exactly one space.
+ * sorted (as LC_ALL=C sort does it), equal ones added up, values of 0 left out.
+ * In names ; becomes : and white space, control and invisible characters become _, so that a line has exactly
+ * one space. A frame without a name is 0x…, a guessed one ends in ?, and a stack whose outer part is missing
+ * has the frame [cut] right after comm. -ENOMEM; write errors.
  */
 int folded_write(FILE *out, const struct profile *p, const struct writer_options *opt);
 

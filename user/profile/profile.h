@@ -7,7 +7,8 @@
  *	value   one signed number a stack and kind of value; the source says which kinds it has
  *	loss    a named counter of what is missing; printed when it is not zero
  *
- * Indexes are given in the order of adding and never change.
+ * Indexes are given in the order of adding and never change. Pointers to frames, processes and the frames of
+ * a stack stay valid as long as the profile; a process's comm, and a frame's name, until they are set again.
  */
 #ifndef PROFILE_PROFILE_H
 #define PROFILE_PROFILE_H
@@ -50,7 +51,7 @@ struct process {
 };
 
 struct loss {
-	const char *name;	/* a constant: "inserts lost: books full" */
+	const char *name;	/* a constant: "inserts lost: books full"; at most 64 of them */
 	uint64_t cnt;
 };
 
@@ -58,7 +59,7 @@ struct loss {
 struct profile *profile_new(const struct value_type *types);
 struct profile *profile_free(struct profile *p);
 
-/* Index of a process, added when new. Negative errno. */
+/* Index of a process, added when its pid is new; a known one takes the new comm. Negative errno. */
 int profile_process(struct profile *p, int pid, const char *comm);
 /*
  * Index of a stack, added when new. first_is_return: whether addrs[0] is a return address (a stack that

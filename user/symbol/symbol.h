@@ -15,9 +15,9 @@ struct symbolizer;
 
 struct symbol {
 	const char *name;	/* demangled; or "libc.so.6+0x1234", "[anon+0x7f…]"; raw: make it safe before printing */
-	const char *module;	/* path of the file, "" when none */
-	uint64_t off;		/* from the symbol's start, or from the module's va 0 */
-	bool known;		/* false for module+0x… */
+	const char *module;	/* path of the file, "[vdso]", "[heap]" …; "" for anonymous memory and no mapping */
+	uint64_t off;		/* from the symbol's start; where known is false the number in the name */
+	bool known;		/* false for module+0x…, [anon+0x…], 0x… */
 };
 
 struct symbolizer_options {
@@ -30,7 +30,8 @@ struct symbolizer *symbolizer_free(struct symbolizer *s);
 
 /*
  * Names an address. is_return: it is a return address, so the call lies before it and addr - 1 is
- * looked up. The strings live as long as the symbolizer.
+ * looked up; off is that of addr all the same. The strings live as long as the symbolizer, which keeps
+ * what it learned by the address of t's modules: t must live until symbolizer_free(). Errors: -ENOMEM.
  */
 int symbolizer_resolve(struct symbolizer *s, const struct target *t, uint64_t addr, bool is_return, struct symbol *ret);
 
