@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The reader's side of the kernel's table of live blocks (bpf/blocks.bpf.h): keeps it stocked with chunks,
+ * and reads it.
+ */
+#ifndef SOURCE_BOOKS_H
+#define SOURCE_BOOKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi.h"
+
+struct books;
+
+/*
+ * outer_fd: the map blocks_chunks, borrowed. index: in memory shared with the kernel, borrowed.
+ * Sets up the generations that fit into max_bytes and stocks the first two. At least 1 MiB is used.
+ */
+int books_open(int outer_fd, struct blocks_index *index, uint64_t max_bytes, struct books **ret);
+struct books *books_free(struct books *b);
+
+/*
+ * Stocks the generation after the one in use, if the limit allows; cheap when there is nothing to do.
+ * A negative errno when the kernel refuses the memory: the books then stay as large as they are.
+ */
+int books_restock(struct books *b);
+
+uint64_t books_bytes(const struct books *b);	/* kernel memory of all chunks */
+
+/*
+ * Calls fn for each live block. Chunks are mapped one after the other, so the reader needs 1 MiB. Each
+ * block is read consistently; the table as a whole is not one instant.
+ */
+int books_each(struct books *b, void (*fn)(const struct block_slot *block, void *ctx), void *ctx);
+
+#endif

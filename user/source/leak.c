@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Loads and attaches the programs of bpf/leak.bpf.c, keeps their maps stocked and turns them into a
+ * profile. Counters by stack say what is held; the table of blocks is read only for what needs the age
+ * of single blocks.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "abi.h"
+#include "base/log.h"
+#include "leak.skel.h"
+#include "leak_session.skel.h"
+#include "source/books.h"
+#include "source/leak.h"
+#include "source/loader.h"
+#include "trace/attach.h"
+
+struct source {
+	struct source_context ctx;
+	struct leak_options options;
+	enum attach_mode mode;
+	struct leak_bpf *skel;
+	struct leak_session_bpf *session;	/* NULL unless ATTACH_SESSION */
+	struct attach *attach;			/* NULL while nothing is attached */
+	struct ring_buffer *rings;
+	struct books *books;
+
+	/* memory shared with the kernel */
+	struct leak_state *state;
+	const struct leak_stripe *stripes;
+	const struct stack_state *stack_state;
+	struct stack_counters *counters[COUNTERS_CHUNKS_MAX];
+	uint32_t counters_cnt;			/* chunks in the outer map */
+
+	int process;				/* index in the profile */
+	int *stacks;				/* stack index -> index in the profile, -1 = not seen yet */
+	uint32_t stacks_size;
+	uint32_t stacks_known;			/* one more than the highest index that is set */
+	uint64_t stacks_garbled_cnt;
+	int ring_err;				/* of an event handler */
+
+	uint64_t hz;				/* jiffies a second */
+	uint64_t missed_cnt;			/* runs that the kernel skipped, read at detaching */
+	uint64_t cutoff_ns;
+};
+
+static const struct value_type leak_values[] = {
+	[LEAK_HELD_BYTES] = { "held-bytes", "bytes" },
+	[LEAK_HELD_BLOCKS] = { "held-blocks", "blocks" },
+	[LEAK_ALLOC_BYTES] = { "alloc-bytes", "bytes" },
+	[LEAK_ALLOC_BLOCKS] = { "alloc-blocks", "blocks" },
+	[LEAK_OLD_BLOCKS] = { "old-blocks", "blocks" },
+	{ NULL, NULL },
+};
+
+/* What the counters mean. A loss makes totals wrong and the exit code 3. */
+struct counter_words {
+	enum leak_counter counter;
+	bool loss;
+	const char *name;
+};
+
+static const struct counter_words counter_words[] = {
+	{ LEAK_LOST_FULL, true, "blocks not booked: the books are full (--max-memory)" },
+	{ LEAK_LOST_CONTENDED, true, "bookings given up: slot contended" },
+	{ LEAK_LOST_CALLS, true, "calls not remembered: no task storage" },
+	{ LEAK_LOST_READS, true, "results not read: posix_memalign" },
+	{ LEAK_STACKS_FULL, true, "blocks booked without their stack: [stacks full]" },
+	{ LEAK_LOST_FULL_BYTES, false, "bytes not booked: the books are full" },
+	{ LEAK_UNKNOWN_FREES, false, "frees of blocks not in the books (older than ebb, or below --min-size)" },
+	{ LEAK_REPLACED, false, "blocks born where another one was booked (its free was not seen)" },
+	{ LEAK_NESTED, false, "allocator calls from within the allocator" },
+	{ LEAK_FAILED, false, "allocations that failed" },
+	{ LEAK_SMALL, false, "allocations below --min-size" },
+	{ LEAK_FOREIGN, false, "hits in forked children, not counted" },
+	{ LEAK_ORPHANS, false, "returns whose entry was before attaching" },
+	{ LEAK_TRAPS, false, "entries at emulated instructions" },
+	{ LEAK_TRAPS_STEPPED, false, "entries at single-stepped instructions" },
+	{ LEAK_TRAPS_RETURN, false, "returns" },
+};
+
+static uint64_t counter_sum(const struct source *s, enum leak_counter counter)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < LEAK_STRIPES; i++)
+		sum += __atomic_load_n(&s->stripes[i].counters[counter], __ATOMIC_RELAXED);
+	return sum;
+}
+
+static int counters_stock(struct source *s)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	size_t bytes = COUNTERS_CHUNK * sizeof(struct stack_counters);
+	uint32_t i = s->counters_cnt;
+	int fd, err;
+
+	if (i >= COUNTERS_CHUNKS_MAX)
+		return 0;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "leak_counters", 4, sizeof(struct stack_counters), COUNTERS_CHUNK,
+			    &opts);
+	if (fd < 0)
+		return fd;
+	s->counters[i] = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	err = s->counters[i] == MAP_FAILED ? -errno :
+	      bpf_map_update_elem(bpf_map__fd(s->skel->maps.leak_counters), &i, &fd, BPF_ANY);
+	close(fd);	/* the outer map and the mapping keep it */
+	if (!err)
+		s->counters_cnt++;
+	return err;
+}
+
+/* One chunk of counters is always ahead of the stacks. */
+static int counters_restock(struct source *s)
+{
+	while (s->counters_cnt * COUNTERS_CHUNK < s->stacks_known + COUNTERS_CHUNK / 2 + 1) {
+		uint32_t before = s->counters_cnt;
+		int err = counters_stock(s);
+
+		if (err || s->counters_cnt == before)
+			return err;
+	}
+	return 0;
+}
+
+static int stack_set(struct source *s, uint32_t index, int stack)
+{
+	if (stack < 0)
+		return stack;
+	if (index >= s->stacks_size) {
+		uint32_t size = s->stacks_size ? s->stacks_size : 1024;
+		int *stacks;
+
+		while (size <= index)
+			size *= 2;
+		stacks = realloc(s->stacks, size * sizeof(*stacks));
+		if (!stacks)
+			return -ENOMEM;
+		for (uint32_t i = s->stacks_size; i < size; i++)
+			stacks[i] = -1;
+		s->stacks = stacks;
+		s->stacks_size = size;
+	}
+	s->stacks[index] = stack;
+	if (index >= s->stacks_known)
+		s->stacks_known = index + 1;
+	return 0;
+}
+
+static int on_stack(void *ctx, void *data, size_t size)
+{
+	const struct stack_event *e = data;
+	struct source *s = ctx;
+	__u64 hash[2] = { STACK_HASH_SEED0, STACK_HASH_SEED1 };
+	int stack, err;
+
+	if (size < offsetof(struct stack_event, frames) || e->frames_cnt > STACK_FRAMES_MAX ||
+	    size < offsetof(struct stack_event, frames) + 8ull * e->frames_cnt || e->index >= STACKS_MAX)
+		return 0;
+	for (uint32_t i = 0; i < e->frames_cnt; i++)
+		stack_hash_add(hash, e->frames[i]);
+	if (hash[0] == e->hash[0] && hash[1] == e->hash[1]) {
+		stack = profile_stack(s->ctx.profile, s->process, (const uint64_t *)e->frames, e->frames_cnt, true, false);
+	} else {	/* another task wrote into the scratch meanwhile; the program books nothing to it */
+		s->stacks_garbled_cnt++;
+		stack = profile_stack_label(s->ctx.profile, s->process, "[stack garbled]");
+	}
+	err = stack_set(s, e->index, stack);
+	if (err)
+		s->ring_err = err;
+	return 0;
+}
+
+static int on_leak_event(void *ctx, void *data, size_t size)
+{
+	(void)ctx, (void)data, (void)size;	/* it woke us; what happened is in the state */
+	return 0;
+}
+
+/* The value of CONFIG_HZ, from two readings of both clocks: one of the few that kernels are built with. */
+static int clock_read(const struct source *s, uint64_t *ret_jiffies, uint64_t *ret_ns)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	int err = bpf_prog_test_run_opts(bpf_program__fd(s->skel->progs.leak_clock), &opts);
+
+	if (err)
+		return err;
+	*ret_jiffies = s->state->clock_jiffies;
+	*ret_ns = s->state->clock_ns;
+	return 0;
+}
+
+static int clock_open(struct source *s)
+{
+	static const unsigned int known[] = { 100, 250, 300, 1000 };
+	uint64_t jiffies, jiffies_end, ns, ns_end;
+	double hz, best = 0;
+	int err;
+
+	/* begin at a tick; 20 ms tell 250 from 300, which differ by one tick in 20 ms */
+	err = clock_read(s, &jiffies_end, &ns_end);
+	do {
+		jiffies = jiffies_end;
+		ns = ns_end;
+		err = err ? err : clock_read(s, &jiffies_end, &ns_end);
+	} while (!err && jiffies_end == jiffies);
+	jiffies = jiffies_end;
+	ns = ns_end;
+	while (!err && (ns_end - ns < 40000000 || jiffies_end - jiffies < 4))
+		err = clock_read(s, &jiffies_end, &ns_end);
+	if (err)
+		return err;
+	hz = (jiffies_end - jiffies) * 1e9 / (ns_end - ns);
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (!best || (hz > known[i] ? hz / known[i] : known[i] / hz) < (hz > best ? hz / best : best / hz))
+			best = known[i];
+	}
+	s->hz = best;
+	log_debug("clock of the books: %" PRIu64 " ticks a second", s->hz);
+	return 0;
+}
+
+/* The moment ns of CLOCK_MONOTONIC on the clock of the books. */
+static int clock_jiffies(const struct source *s, uint64_t at_ns, uint64_t *ret_jiffies)
+{
+	uint64_t jiffies, ns;
+	int err = clock_read(s, &jiffies, &ns);
+
+	if (err)
+		return err;
+	*ret_jiffies = at_ns < ns ? jiffies - (ns - at_ns) * s->hz / 1000000000 : jiffies;
+	return 0;
+}
+
+/* Where a return address means that an allocator function called another one. */
+static void settings_ranges(struct leak_settings *set, const struct plan *p)
+{
+	uint32_t cnt = 0;
+
+	for (size_t i = 0; i < p->sites_cnt; i++) {
+		const struct plan_site *site = &p->sites[i];
+		uint64_t start = target_addr(site->module, site->entry_va);
+
+		if (!site->has_return || !site->size_bytes)
+			continue;
+		if (cnt == LEAK_RANGES_MAX) {
+			log_debug("more than %d allocator functions: calls from %s are not seen as nested",
+				  LEAK_RANGES_MAX, site->function);
+			continue;
+		}
+		/* a return address may be the end: the call was the last instruction */
+		set->ranges[cnt].start = start;
+		set->ranges[cnt].end = start + site->size_bytes;
+		if (!cnt || start < set->hull.start)
+			set->hull.start = start;
+		if (!cnt || set->ranges[cnt].end > set->hull.end)
+			set->hull.end = set->ranges[cnt].end;
+		cnt++;
+	}
+}
+
+static int settings_fill(struct source *s, struct leak_settings *set)
+{
+	struct stat st;
+
+	if (stat("/proc/self/ns/pid", &st))
+		return -errno;
+	*set = (struct leak_settings){
+		.pidns_dev = st.st_dev,
+		.pidns_ino = st.st_ino,
+		.min_size = s->options.min_size_bytes,
+		.pid = s->ctx.target->pid,
+		.no_stacks = s->options.no_stacks,
+	};
+	settings_ranges(set, s->ctx.plan);
+	return 0;
+}
+
+/* Stacks cost about 300 bytes each in the kernel (key, index, counters): a quarter of the memory at most. */
+static uint32_t stacks_limit(uint64_t max_memory_bytes)
+{
+	uint64_t n = max_memory_bytes / 4096;
+
+	return n < 64 ? 64 : n > STACKS_MAX ? STACKS_MAX : n;
+}
+
+static int load_programs(struct source *s)
+{
+	struct leak_settings set;
+	uint32_t stacks_max = stacks_limit(s->options.max_memory_bytes);
+	struct leak_bpf *skel;
+	int err = settings_fill(s, &set);
+
+	if (err)
+		return err;
+	skel = s->skel = leak_bpf__open();
+	if (!skel)
+		return -errno;
+	memcpy((void *)&skel->rodata->settings, &set, sizeof(set));
+	*(volatile __u32 *)&skel->rodata->stacks_max = stacks_max;
+	bpf_map__set_max_entries(skel->maps.stack_ids, stacks_max);
+	bpf_program__set_autoload(skel->progs.leak_enter, s->mode != ATTACH_SESSION);
+	bpf_program__set_autoload(skel->progs.leak_return, s->mode != ATTACH_SESSION);
+	bpf_program__set_expected_attach_type(skel->progs.leak_enter, attach_type(s->mode));
+	bpf_program__set_expected_attach_type(skel->progs.leak_return, attach_type(s->mode));
+	bpf_program__set_expected_attach_type(skel->progs.leak_free, attach_type(s->mode));
+	err = leak_bpf__load(skel);
+	if (err || s->mode != ATTACH_SESSION)
+		return err;
+
+	s->session = leak_session_bpf__open();
+	if (!s->session)
+		return -errno;
+	memcpy((void *)&s->session->rodata->settings, &set, sizeof(set));
+	*(volatile __u32 *)&s->session->rodata->stacks_max = stacks_max;
+	bpf_program__set_expected_attach_type(s->session->progs.leak_session, ATTACH_TYPE_SESSION);
+	err = loader_share_maps(s->session->obj, skel->obj);
+	return err ? err : leak_session_bpf__load(s->session);
+}
+
+static int map_memory(const struct bpf_map *map, size_t bytes, bool write, void *ret)
+{
+	void *mem = mmap(NULL, bytes, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+
+	if (mem == MAP_FAILED)
+		return -errno;
+	*(void **)ret = mem;
+	return 0;
+}
+
+static int open_maps(struct source *s)
+{
+	const struct leak_bpf *skel = s->skel;
+	int err;
+
+	err = map_memory(skel->maps.leak_state, sizeof(*s->state), true, &s->state);
+	if (!err)
+		err = map_memory(skel->maps.leak_stripes, LEAK_STRIPES * sizeof(*s->stripes), false, &s->stripes);
+	if (!err)
+		err = map_memory(skel->maps.stack_state, sizeof(*s->stack_state), true, &s->stack_state);
+	if (err)
+		return err;
+	((struct stack_state *)s->stack_state)->next = STACK_FIRST;
+	err = counters_restock(s);
+	if (!err)
+		err = books_open(bpf_map__fd(skel->maps.blocks_chunks), &s->state->blocks,
+				 s->options.max_memory_bytes, &s->books);
+	if (err)
+		return err;
+	s->rings = ring_buffer__new(bpf_map__fd(skel->maps.stack_events), on_stack, s, NULL);
+	if (!s->rings)
+		return -errno;
+	return ring_buffer__add(s->rings, bpf_map__fd(skel->maps.leak_events), on_leak_event, s);
+}
+
+static int open_profile(struct source *s)
+{
+	int err;
+
+	s->process = profile_process(s->ctx.profile, s->ctx.target->pid, s->ctx.target->comm);
+	if (s->process < 0)
+		return s->process;
+	err = stack_set(s, STACK_FULL, profile_stack_label(s->ctx.profile, s->process, "[stacks full]"));
+	if (!err && s->options.no_stacks)
+		err = stack_set(s, STACK_FIRST, profile_stack_label(s->ctx.profile, s->process, "[no stacks]"));
+	return err;
+}
+
+static struct source *leak_close(struct source *s);
+
+static int leak_open(const struct source_context *ctx, const void *options, struct source **ret)
+{
+	struct source *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return log_error(-ENOMEM, "out of memory");
+	s->ctx = *ctx;
+	s->options = *(const struct leak_options *)options;
+	s->mode = ctx->selftest->mode;
+	err = loader_prepare();
+	if (!err)
+		err = load_programs(s);
+	if (err) {
+		err = loader_error(err, "loading the programs of leak");
+		goto out;
+	}
+	err = open_maps(s);
+	if (!err)
+		err = clock_open(s);
+	if (!err)
+		err = open_profile(s);
+	if (err) {
+		err = log_error(err, "setting up the books of leak: %s", strerror(-err));
+		goto out;
+	}
+	*ret = s;
+	return 0;
+out:
+	leak_close(s);
+	return err;
+}
+
+/* The exec and exit of the target. */
+static int attach_life(struct source *s)
+{
+	s->skel->links.leak_exec = bpf_program__attach(s->skel->progs.leak_exec);
+	if (!s->skel->links.leak_exec)
+		return -errno;
+	s->skel->links.leak_exit = bpf_program__attach(s->skel->progs.leak_exit);
+	return s->skel->links.leak_exit ? 0 : -errno;
+}
+
+static int leak_attach(struct source *s)
+{
+	const struct attach_programs progs = {
+		.session_fd = s->session ? bpf_program__fd(s->session->progs.leak_session) : -1,
+		.enter_fd = bpf_program__fd(s->skel->progs.leak_enter),
+		.return_fd = bpf_program__fd(s->skel->progs.leak_return),
+		.free_fd = bpf_program__fd(s->skel->progs.leak_free),
+	};
+	int err = attach_life(s);
+
+	if (err)
+		return log_error(err, "watching the target's exec and exit: %s", strerror(-err));
+	err = attach_plan(s->ctx.plan, s->ctx.target, s->mode, &progs, &s->attach);
+	if (err == -ESRCH)
+		return err;	/* it has just ended: the session knows better words */
+	if (err)
+		return log_error(err, "attaching by %s to process %d: %s", attach_mode_name(s->mode),
+				 (int)s->ctx.target->pid, strerror(-err));
+	return 0;
+}
+
+static int leak_fd(const struct source *s)
+{
+	return ring_buffer__epoll_fd(s->rings);
+}
+
+static int leak_on_event(struct source *s)
+{
+	int err = ring_buffer__consume(s->rings);
+
+	if (err >= 0)
+		err = s->ring_err;
+	if (!err)
+		err = counters_restock(s);
+	if (err)
+		return log_error(err, "reading new stacks: %s", strerror(-err));
+	err = books_restock(s->books);
+	if (err)
+		log_warn("the books cannot grow: %s; what does not fit will be counted as lost", strerror(-err));
+	return 0;
+}
+
+struct scan {
+	struct source *s;
+	uint64_t cutoff, older;		/* jiffies; 0 = not wanted */
+};
+
+static void scan_block(const struct block_slot *block, void *ctx)
+{
+	const struct scan *scan = ctx;
+	struct source *s = scan->s;
+	struct profile *p = s->ctx.profile;
+	uint32_t index = block_stack(block);
+	int stack = index < s->stacks_size ? s->stacks[index] : -1;
+
+	if (stack < 0)
+		return;	/* born after the rings were read: the next snapshot has it */
+	if (scan->cutoff && block_time(block) <= scan->cutoff)
+		profile_value_set(p, stack, LEAK_OLD_BLOCKS, profile_value(p, stack, LEAK_OLD_BLOCKS) + 1);
+	if (scan->older && block_time(block) <= scan->older) {
+		profile_value_set(p, stack, LEAK_HELD_BLOCKS, profile_value(p, stack, LEAK_HELD_BLOCKS) + 1);
+		profile_value_set(p, stack, LEAK_HELD_BYTES,
+				  profile_value(p, stack, LEAK_HELD_BYTES) + (int64_t)block_size(block));
+	}
+}
+
+static int snapshot_blocks(struct source *s)
+{
+	struct scan scan = { .s = s };
+	uint64_t jiffies, ns;
+	int err = 0;
+
+	if (s->cutoff_ns)
+		err = clock_jiffies(s, s->cutoff_ns, &scan.cutoff);
+	if (!err && s->options.older_ns) {
+		err = clock_read(s, &jiffies, &ns);
+		scan.older = jiffies - s->options.older_ns * s->hz / 1000000000;
+	}
+	if (err || (!scan.cutoff && !scan.older))
+		return err;
+	return books_each(s->books, scan_block, &scan);
+}
+
+static void snapshot_counters(struct source *s)
+{
+	struct profile *p = s->ctx.profile;
+
+	for (uint32_t i = STACK_FULL; i < s->stacks_known; i++) {
+		const struct stack_counters *c;
+		uint64_t died_cnt, died_bytes, born_cnt, born_bytes;
+		int stack = s->stacks[i];
+
+		if (stack < 0 || i / COUNTERS_CHUNK >= s->counters_cnt)
+			continue;
+		c = &s->counters[i / COUNTERS_CHUNK][i % COUNTERS_CHUNK];
+		/* deaths first: a block that is born and dies in between is seen as held, never as -1 */
+		died_cnt = __atomic_load_n(&c->died_cnt, __ATOMIC_ACQUIRE);
+		died_bytes = __atomic_load_n(&c->died_bytes, __ATOMIC_ACQUIRE);
+		born_cnt = __atomic_load_n(&c->born_cnt, __ATOMIC_ACQUIRE);
+		born_bytes = __atomic_load_n(&c->born_bytes, __ATOMIC_ACQUIRE);
+		/* several indexes may be one stack: two CPUs saw it first at the same time */
+		profile_value_set(p, stack, LEAK_ALLOC_BLOCKS, profile_value(p, stack, LEAK_ALLOC_BLOCKS) + (int64_t)born_cnt);
+		profile_value_set(p, stack, LEAK_ALLOC_BYTES, profile_value(p, stack, LEAK_ALLOC_BYTES) + (int64_t)born_bytes);
+		if (s->options.older_ns)
+			continue;	/* held comes from the blocks */
+		profile_value_set(p, stack, LEAK_HELD_BLOCKS,
+				  profile_value(p, stack, LEAK_HELD_BLOCKS) + (int64_t)(born_cnt - died_cnt));
+		profile_value_set(p, stack, LEAK_HELD_BYTES,
+				  profile_value(p, stack, LEAK_HELD_BYTES) + (int64_t)(born_bytes - died_bytes));
+	}
+}
+
+static void snapshot_losses(struct source *s)
+{
+	for (size_t i = 0; i < sizeof(counter_words) / sizeof(counter_words[0]); i++) {
+		const struct counter_words *w = &counter_words[i];
+
+		if (w->loss)
+			profile_loss_set(s->ctx.profile, w->name, counter_sum(s, w->counter));
+	}
+	profile_loss_set(s->ctx.profile, "runs of programs skipped by the kernel", s->missed_cnt);
+}
+
+static int leak_snapshot(struct source *s)
+{
+	int err = leak_on_event(s);
+
+	if (err)
+		return err;
+	profile_values_clear(s->ctx.profile);
+	snapshot_counters(s);
+	err = snapshot_blocks(s);
+	if (err)
+		return log_error(err, "reading the books: %s", strerror(-err));
+	snapshot_losses(s);
+	return 0;
+}
+
+static void leak_traps(const struct source *s, struct source_traps *ret)
+{
+	ret->emulated = counter_sum(s, LEAK_TRAPS);
+	ret->stepped = counter_sum(s, LEAK_TRAPS_STEPPED);
+	ret->returned = counter_sum(s, LEAK_TRAPS_RETURN);
+}
+
+static void leak_life(const struct source *s, struct source_life *ret)
+{
+	ret->exited = __atomic_load_n(&s->state->exited, __ATOMIC_ACQUIRE);
+	ret->execed = __atomic_load_n(&s->state->exec_cnt, __ATOMIC_ACQUIRE) > 0;
+	ret->exit_status = s->state->exit_code;
+}
+
+static uint64_t leak_kernel_bytes(const struct source *s)
+{
+	uint64_t bytes = loader_map_bytes(s->skel->obj) + books_bytes(s->books);
+
+	return bytes + s->counters_cnt * COUNTERS_CHUNK * sizeof(struct stack_counters);
+}
+
+static void leak_detach(struct source *s)
+{
+	if (!s->attach)
+		return;
+	s->attach = attach_free(s->attach);
+	s->missed_cnt = loader_missed(s->skel->obj) + (s->session ? loader_missed(s->session->obj) : 0);
+}
+
+static struct source *leak_close(struct source *s)
+{
+	if (!s)
+		return NULL;
+	attach_free(s->attach);
+	ring_buffer__free(s->rings);
+	books_free(s->books);
+	for (uint32_t i = 0; i < s->counters_cnt; i++)
+		munmap(s->counters[i], COUNTERS_CHUNK * sizeof(struct stack_counters));
+	if (s->state)
+		munmap(s->state, sizeof(*s->state));
+	if (s->stripes)
+		munmap((void *)s->stripes, LEAK_STRIPES * sizeof(*s->stripes));
+	if (s->stack_state)
+		munmap((void *)s->stack_state, sizeof(*s->stack_state));
+	leak_session_bpf__destroy(s->session);
+	leak_bpf__destroy(s->skel);
+	free(s->stacks);
+	free(s);
+	return NULL;
+}
+
+void leak_set_cutoff(struct source *s, uint64_t cutoff_ns)
+{
+	s->cutoff_ns = cutoff_ns;
+}
+
+bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt)
+{
+	if (i >= sizeof(counter_words) / sizeof(counter_words[0]))
+		return false;
+	*ret_name = counter_words[i].name;
+	*ret_cnt = counter_sum(s, counter_words[i].counter);
+	return true;
+}
+
+const struct source_type leak_source = {
+	.name = "leak",
+	.values = leak_values,
+	.open = leak_open,
+	.attach = leak_attach,
+	.fd = leak_fd,
+	.on_event = leak_on_event,
+	.snapshot = leak_snapshot,
+	.traps = leak_traps,
+	.life = leak_life,
+	.kernel_bytes = leak_kernel_bytes,
+	.detach = leak_detach,
+	.close = leak_close,
+};

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The source `leak`: blocks that were allocated since ebb attached and not freed, by stack.
+ */
+#ifndef SOURCE_LEAK_H
+#define SOURCE_LEAK_H
+
+#include "source/source.h"
+
+/* Kinds of value, in this order. */
+enum leak_value {
+	LEAK_HELD_BYTES,	/* now */
+	LEAK_HELD_BLOCKS,
+	LEAK_ALLOC_BYTES,	/* all that was allocated since attaching */
+	LEAK_ALLOC_BLOCKS,
+	LEAK_OLD_BLOCKS,	/* held blocks that were born at or before the cutoff */
+	LEAK_VALUES,
+};
+
+struct leak_options {
+	uint64_t max_memory_bytes;	/* for the books */
+	uint64_t min_size_bytes;	/* smaller blocks are not booked */
+	uint64_t older_ns;		/* held counts only blocks that are at least so old; 0 = all */
+	bool no_stacks;			/* for benchmarks */
+};
+
+extern const struct source_type leak_source;
+
+/*
+ * From the next snapshot on LEAK_OLD_BLOCKS counts blocks born at or before this moment of
+ * CLOCK_MONOTONIC; 0 = do not count, which saves reading the table of blocks.
+ */
+void leak_set_cutoff(struct source *s, uint64_t cutoff_ns);
+
+/* Counters that are no losses but explain the numbers, for -v: name and count, i from 0; false at the end. */
+bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt);
+
+#endif

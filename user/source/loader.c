@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "source/loader.h"
+
+/* libbpf's warnings explain a failed load at length: they are for -v, the short words are ours. */
+static int loader_print(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	if (level == LIBBPF_DEBUG || log_get_level() < LOG_DEBUG)
+		return 0;
+	return vfprintf(stderr, fmt, args);
+}
+
+int loader_prepare(void)
+{
+	struct rlimit files, memlock = { RLIM_INFINITY, RLIM_INFINITY };
+
+	libbpf_set_print(loader_print);
+	/* Kernels before 5.11 charge maps to RLIMIT_MEMLOCK; where it cannot be raised, loading tells. */
+	setrlimit(RLIMIT_MEMLOCK, &memlock);
+	/* Books of 4 GiB are 4,096 chunks, a descriptor each. */
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	return 0;
+}
+
+int loader_error(int err, const char *what)
+{
+	if (err == -EPERM || err == -EACCES)
+		return log_error(err, "%s: not permitted; needs CAP_BPF and CAP_PERFMON (run as root: sudo ebb …), "
+				 "and a kernel that is not locked down", what);
+	if (access("/sys/kernel/btf/vmlinux", R_OK))
+		return log_error(err, "%s: this kernel has no BTF (/sys/kernel/btf/vmlinux); ebb needs a kernel built "
+				 "with CONFIG_DEBUG_INFO_BTF", what);
+	return log_error(err, "%s: %s (-v shows what the kernel said)", what, strerror(-err));
+}
+
+int loader_share_maps(struct bpf_object *to, const struct bpf_object *from)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, to) {
+		const struct bpf_map *shared;
+		int err;
+
+		if (bpf_map__is_internal(map))	/* .rodata: each has its own */
+			continue;
+		shared = bpf_object__find_map_by_name(from, bpf_map__name(map));
+		if (!shared)
+			return -ENOENT;
+		err = bpf_map__reuse_fd(map, bpf_map__fd(shared));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+uint64_t loader_map_bytes(const struct bpf_object *obj)
+{
+	uint64_t sum = 0, bytes;
+	struct bpf_map *map;
+	char line[128];
+	FILE *f;
+
+	bpf_object__for_each_map(map, obj) {
+		snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", bpf_map__fd(map));
+		f = fopen(line, "re");
+		while (f && fgets(line, sizeof(line), f))
+			if (sscanf(line, "memlock: %" SCNu64, &bytes) == 1)
+				sum += bytes;
+		if (f)
+			fclose(f);
+	}
+	return sum;
+}
+
+uint64_t loader_missed(const struct bpf_object *obj)
+{
+	struct bpf_program *prog;
+	uint64_t sum = 0;
+
+	bpf_object__for_each_program(prog, obj) {
+		struct bpf_prog_info info = { 0 };
+		__u32 len = sizeof(info);
+
+		if (bpf_program__fd(prog) >= 0 && !bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
+			sum += info.recursion_misses;
+	}
+	return sum;
+}

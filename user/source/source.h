@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A source: BPF programs on a target and what they counted. The only layer that sees a skeleton.
+ *
+ *	open ─ attach ─┬─ on_event (when fd is readable) ─┬─ detach ─ snapshot ─ close
+ *	               └─ snapshot, traps, life (when the session wants) ┘
+ *
+ * A session drives one source through this table and knows nothing else of it.
+ */
+#ifndef SOURCE_SOURCE_H
+#define SOURCE_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "profile/profile.h"
+#include "target/target.h"
+#include "trace/plan.h"
+#include "trace/selftest.h"
+
+struct source;
+
+/* What a source is opened on. All of it is borrowed until close. */
+struct source_context {
+	const struct target *target;
+	const struct plan *plan;
+	const struct selftest *selftest;
+	struct profile *profile;	/* of the source's own kinds of value; stacks are added as they appear */
+};
+
+/* How often the target was trapped so far. */
+struct source_traps {
+	uint64_t emulated, stepped, returned;
+};
+
+/* What became of the target, as the kernel saw it. */
+struct source_life {
+	bool execed;
+	bool exited;
+	int exit_status;	/* as wait(2) has it; valid with exited */
+};
+
+struct source_type {
+	const char *name;
+	const struct value_type *values;	/* ends with a NULL name */
+
+	/* Loads. Prints what is wrong. options: the source's own struct. */
+	int (*open)(const struct source_context *ctx, const void *options, struct source **ret);
+	/* Attaches; from its return on everything counts. Prints what is wrong. */
+	int (*attach)(struct source *s);
+	int (*fd)(const struct source *s);	/* for epoll; the source keeps it */
+	int (*on_event)(struct source *s);
+	/* Values and losses of now into the profile. */
+	int (*snapshot)(struct source *s);
+	void (*traps)(const struct source *s, struct source_traps *ret);
+	void (*life)(const struct source *s, struct source_life *ret);
+	uint64_t (*kernel_bytes)(const struct source *s);	/* memory of its maps */
+	/* Takes the probes off; the books stay. May be called twice. */
+	void (*detach)(struct source *s);
+	struct source *(*close)(struct source *s);
+};
+
+#endif
