@@ -13,8 +13,12 @@
 
 O       := build
 CC      ?= cc
-CLANG   ?= $(firstword $(foreach c,clang-19 clang-18 clang-17 clang-16 clang,$(if $(shell command -v $c),$c)) clang)
-BPFTOOL ?= $(firstword $(foreach c,bpftool /usr/sbin/bpftool,$(if $(shell command -v $c),$c)) bpftool)
+# The same choice as in tools/deps.sh: 19 is the one that is tested.
+CLANG   ?= $(shell for c in clang-19 clang-29 clang-28 clang-27 clang-26 clang-25 clang-24 clang-23 clang-22 clang-21 clang-20 \
+		clang-18 clang-17 clang-16 clang; do command -v $$c && break; done)
+# Ubuntu's bpftool is a wrapper that runs only with the tools of the running kernel; those of any kernel will do.
+BPFTOOL ?= $(shell for b in bpftool /usr/sbin/bpftool /usr/lib/linux-tools/*/bpftool; do \
+		$$b version > /dev/null 2>&1 && echo $$b && break; done)
 ARCH    := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -46,15 +50,19 @@ $(O)/ebb: $(OBJ) $(O)/.objects
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(OBJ) $(LIBS) -o $@
 
-# A file that changes when the flags or the list of sources do, so that a removed file or another
-# CFLAGS rebuilds what it must.
+# Files that are written anew when the flags or the list of sources change, and only then: a removed file or another
+# CFLAGS rebuilds what it must, and make -q can tell that there is nothing to do.
+FLAGS   := $(CC) $(CFLAGS) $(WARN) $(INC) $(CLANG) $(BPFCFLAGS) $(BPFTOOL)
+OBJECTS := $(OBJ) $(CC) $(CFLAGS) $(LDFLAGS) $(LIBS)
+ifneq ($(strip $(FLAGS)),$(strip $(file <$(O)/.flags)))
 $(O)/.flags: force
-	@mkdir -p $(O)
-	@echo '$(CC) $(CFLAGS) $(WARN) $(INC) $(CLANG) $(BPFCFLAGS)' | cmp -s - $@ || \
-		echo '$(CC) $(CFLAGS) $(WARN) $(INC) $(CLANG) $(BPFCFLAGS)' > $@
+endif
+ifneq ($(strip $(OBJECTS)),$(strip $(file <$(O)/.objects)))
 $(O)/.objects: force
+endif
+$(O)/.flags $(O)/.objects:
 	@mkdir -p $(O)
-	@echo '$(OBJ) $(LDFLAGS) $(LIBS)' | cmp -s - $@ || echo '$(OBJ) $(LDFLAGS) $(LIBS)' > $@
+	@printf '%s\n' '$(subst ','\'',$(if $(filter %.flags,$@),$(FLAGS),$(OBJECTS)))' > $@
 
 $(O)/%.o: %.c $(O)/.flags
 	$(call say,CC,$<)

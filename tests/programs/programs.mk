@@ -1,3 +1,57 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Test programs: included by the Makefile. One line a program that needs other flags than the rest.
-programs:
+# Test programs: included by the Makefile. Target `programs` builds all into $(O)/tests/programs/NAME.
+#
+# Frame pointers, no jumps instead of calls, nothing that the compiler knows of malloc: a stack and a sum
+# are then what the source says. Not the product's flags: what is measured must not change with -O.
+# A program whose compiler is missing is left out, and the script that needs it says so.
+
+P        := $(O)/tests/programs
+PFLAGS   := -O1 -g -D_GNU_SOURCE -Wall -Wextra -fno-builtin -fno-omit-frame-pointer -fno-optimize-sibling-calls
+PMAKE    := tests/programs/programs.mk $(O)/.flags
+MUSLGCC  := $(shell command -v musl-gcc)
+CXX32    := $(filter y,$(shell echo 'int x;' | $(CC) -m32 -x c -c -o /dev/null - 2>/dev/null && echo y))
+HAVECXX  := $(shell command -v $(CXX))
+
+PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep allocs allocs-static \
+	    allocs-stripped allocs-static-stripped
+PROGRAMS += $(if $(MUSLGCC),allocs-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
+
+programs: $(PROGRAMS:%=$(P)/%)
+
+# $(1): compiler and flags.
+define pcc
+$(call say,PROG,$@)
+$(Q)mkdir -p $(@D)
+$(Q)$(1) $(PFLAGS) -MMD -MP -MF $@.d $(filter %.c %.cc,$^) -o $@ $(2)
+endef
+
+$(P)/%: tests/programs/%.c $(PMAKE)
+	$(call pcc,$(CC),-pthread)
+
+$(P)/lib%.so: tests/programs/%.c $(PMAKE)
+	$(call pcc,$(CC) -shared -fPIC,-pthread -Wl$(comma)-soname$(comma)$(@F))
+
+$(P)/server: tests/programs/server.c $(PMAKE) | $(P)/libcache.so $(P)/libsession.so
+	$(call pcc,$(CC),-pthread -L$(P) -lcache -lsession -Wl$(comma)-rpath$(comma)'$$ORIGIN')
+
+# Only the wrappers of tail.c may jump.
+$(P)/tail.o: tests/programs/tail.c $(PMAKE)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(PFLAGS) -O2 -fomit-frame-pointer -foptimize-sibling-calls -MMD -MP -MF $@.d -c $< -o $@
+$(P)/edges: tests/programs/edges.c $(P)/tail.o $(PMAKE)
+	$(call pcc,$(CC),$(P)/tail.o -pthread)
+
+$(P)/allocs-static: tests/programs/allocs.c $(PMAKE)
+	$(call pcc,$(CC) -static)
+$(P)/allocs-musl: tests/programs/allocs.c $(PMAKE)
+	$(call pcc,$(MUSLGCC) -static)
+$(P)/allocs-stripped: $(P)/allocs
+	$(Q)strip -o $@ $<
+$(P)/allocs-static-stripped: $(P)/allocs-static
+	$(Q)strip -o $@ $<
+$(P)/newthrow: tests/programs/newthrow.cc $(PMAKE)
+	$(call pcc,$(CXX))
+$(P)/tiny32: tests/programs/tiny32.c $(PMAKE)
+	$(call pcc,$(CC) -m32 -nostdlib -static -fno-pic)
+
+comma := ,

@@ -255,7 +255,7 @@ static int stacks_reserve(struct profile *p)
 
 static bool stack_equal(const struct stack *a, const struct stack *b)
 {
-	if (a->process != b->process || a->cut != b->cut || a->frames_cnt != b->frames_cnt)
+	if (a->process != b->process || a->cut_key != b->cut_key || a->frames_cnt != b->frames_cnt)
 		return false;
 	if (a->label || b->label)
 		return a->label && b->label && !strcmp(a->label, b->label);
@@ -265,7 +265,7 @@ static bool stack_equal(const struct stack *a, const struct stack *b)
 /* Index of the stack that is equal to s, which is added when there is none; *ret_added says so. */
 static int stack_intern(struct profile *p, const struct stack *s, bool *ret_added)
 {
-	uint64_t hash = hash_step(s->process, s->cut);
+	uint64_t hash = hash_step(s->process, s->cut_key);
 	size_t at;
 	int err;
 
@@ -296,7 +296,7 @@ static int stack_intern(struct profile *p, const struct stack *s, bool *ret_adde
 int profile_stack(struct profile *p, uint32_t process, const uint64_t *addrs, uint32_t addrs_cnt,
 		  bool first_is_return, bool cut)
 {
-	struct stack s = { .frames_cnt = addrs_cnt, .process = process, .cut = cut };
+	struct stack s = { .frames_cnt = addrs_cnt, .process = process, .cut = cut, .cut_key = cut };
 	uint32_t *frames;
 	bool added;
 	int stack, err;
@@ -326,6 +326,11 @@ int profile_stack_label(struct profile *p, uint32_t process, const char *label)
 	if (process >= p->processes_cnt)
 		return -EINVAL;
 	return stack_intern(p, &s, &added);
+}
+
+void profile_stack_set_cut(struct profile *p, uint32_t stack, bool cut)
+{
+	p->stacks[stack].cut = cut;
 }
 
 size_t profile_stacks_cnt(const struct profile *p)

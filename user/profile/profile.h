@@ -42,6 +42,7 @@ struct stack {
 	uint32_t frames_cnt;
 	uint32_t process;
 	bool cut;		/* its outer part is missing */
+	bool cut_key;		/* the same as it was added: part of its identity */
 	const char *label;	/* instead of frames: "[stacks full]"; NULL as a rule */
 };
 
@@ -69,6 +70,9 @@ int profile_stack(struct profile *p, uint32_t process, const uint64_t *addrs, ui
 		  bool first_is_return, bool cut);
 /* A stack without frames, known by its label (a constant string). Negative errno. */
 int profile_stack_label(struct profile *p, uint32_t process, const char *label);
+
+/* Says of a stack whether it is cut, where that shows only when its frames have names. */
+void profile_stack_set_cut(struct profile *p, uint32_t stack, bool cut);
 
 size_t profile_stacks_cnt(const struct profile *p);
 struct stack profile_stack_at(const struct profile *p, uint32_t stack);

@@ -38,7 +38,7 @@ struct plan {
 
 /*
  * Pure: reads files and the target's memory, changes nothing. -ENOENT when there is no allocator to
- * probe; the plan then carries the explanation in `refusal`.
+ * probe: the one failure that hands out a plan, without sites and with the explanation in `refusal`.
  */
 int plan_make(struct target *t, const struct allocators *a, struct plan **ret);
 struct plan *plan_free(struct plan *p);

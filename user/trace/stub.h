@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Functions that only jump to another one. Inside the layer. */
+#ifndef TRACE_STUB_H
+#define TRACE_STUB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "target/allocator.h"
+#include "target/target.h"
+
+/*
+ * When all that a function does is to jump to another function of the same allocator, directly or
+ * through the PLT, that one; else NULL.
+ */
+const struct allocator_function *stub_target(const struct target *t, const struct allocator *a,
+					     const struct allocator_function *fn);
+
+#endif
