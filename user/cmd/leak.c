@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * ebb leak: finds the target and its allocators, refuses what could harm it, runs a session and shows
+ * what it found. Starts anew when the target calls exec.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "cmd/command.h"
+#include "cmd/leak_plan.h"
+#include "cmd/leak_report.h"
+#include "cmd/options.h"
+#include "cmd/pick.h"
+#include "cmd/session.h"
+#include "cmd/sink.h"
+#include "source/leak.h"
+
+struct leak_args {
+	const char *pid;
+	uint64_t duration_ns;
+	uint64_t interval_ns;
+	int format;
+	const char *output;
+	uint64_t top;
+	bool raw;
+	bool dry_run;
+	double max_overhead;
+	uint64_t max_memory;
+	uint64_t min_size;
+	uint64_t older_ns;
+	int value;
+	bool verbose;
+	bool quiet;
+	bool no_color;
+};
+
+static const char *const formats[] = { "table", "folded", NULL };
+static const char *const values[] = { "held-bytes", "held-blocks", "alloc-bytes", "alloc-blocks", NULL };
+
+static const struct leak_args defaults = {
+	.interval_ns = 5000000000ull,
+	.top = 10,
+	.max_overhead = 30,
+	.max_memory = 256ull << 20,
+};
+
+#define A struct leak_args
+static const struct option_spec specs[] = {
+	OPTION_STRING('p', "pid", A, pid, "PID", "the process, instead of the argument"),
+	OPTION_DURATION('d', "duration", A, duration_ns, "TIME", "stop after TIME (30s, 2h); else at Ctrl-C"),
+	OPTION_DURATION('i', "interval", A, interval_ns, "TIME", "time between two snapshots"),
+	OPTION_CHOICE('f', "format", A, format, "a table for people, or folded stacks for flame graphs", formats),
+	OPTION_STRING('o', "output", A, output, "FILE", "write the final result to FILE instead of stdout"),
+	OPTION_CHOICE(0, "value", A, value, "what is counted", values),
+	OPTION_U64(0, "top", A, top, "N", "rows of the table"),
+	OPTION_FLAG(0, "raw", A, raw, "a row a stack: no grouping by code path"),
+	OPTION_SIZE(0, "min-size", A, min_size, "SIZE", "only blocks of at least SIZE (64, 4K): costs less"),
+	OPTION_DURATION(0, "older", A, older_ns, "TIME", "held counts only blocks that are at least so old"),
+	OPTION_PERCENT(0, "max-overhead", A, max_overhead, "PCT|none",
+		       "the brake: detach when the target pays more than PCT percent of its CPU time"),
+	OPTION_SIZE(0, "max-memory", A, max_memory, "SIZE", "kernel memory for the books"),
+	OPTION_FLAG(0, "dry-run", A, dry_run, "show every probe site and its price; attach nothing"),
+	OPTION_FLAG('v', "verbose", A, verbose, "say more"),
+	OPTION_FLAG('q', "quiet", A, quiet, "say nothing but errors"),
+	OPTION_FLAG(0, "no-color", A, no_color, "no colours on a terminal"),
+	OPTION_END,
+};
+#undef A
+
+static void print_help(void)
+{
+	fputs("Memory that a running process allocates and does not give back, by code path.\n"
+	      "\n"
+	      "  sudo ebb leak 1234                         live until Ctrl-C, then the final report\n"
+	      "  sudo ebb leak nginx -d 2m                  by name, for two minutes\n"
+	      "  sudo ebb leak 1234 --dry-run               what would be probed, and what it costs\n"
+	      "  sudo ebb leak 1234 -d 1m -f folded -o leak.folded && flamegraph.pl leak.folded > leak.svg\n"
+	      "  sudo ebb leak 1234 --min-size 4K           only large blocks: costs less\n"
+	      "\n"
+	      "usage: ebb leak PID|NAME [options]\n"
+	      "\n", stdout);
+	options_print(stdout, specs, &defaults);
+	fputs("\nexit codes: 0 done; 1 failed; 2 wrong command line; 3 done, but something was lost and totals may\n"
+	      "be wrong; 4 stopped by the brake, or not possible here\n", stdout);
+}
+
+/* One life of the target's address space: from the plan to the last report. */
+struct leak_run {
+	const struct leak_args *args;
+	struct target *target;
+	struct sink *sink;
+	struct allocators *allocators;
+	struct plan *plan;
+	struct profile *profile;
+	struct selftest selftest;
+	struct rows rows;
+	bool rows_opened;
+	struct leak_view view;
+	int err;	/* of writing the result */
+};
+
+static bool wants_table(const struct leak_run *run)
+{
+	return run->args->format == 0;
+}
+
+static void on_started(struct session *s, void *ctx)
+{
+	struct leak_run *run = ctx;
+	size_t *missing = NULL;
+	int cnt;
+
+	log_info("attached to %zu sites of process %d by %s; every allocation counts from now on", run->plan->sites_cnt,
+		 (int)run->target->pid, attach_mode_name(run->selftest.mode));
+	cnt = attach_verify(run->plan, run->target, &missing);
+	for (int i = 0; i < cnt; i++)
+		log_warn("no breakpoint at %s+%u in the process: calls of it are not seen (huge or remapped text)",
+			 run->plan->sites[missing[i]].function, run->plan->sites[missing[i]].insn.delta_bytes);
+	if (cnt < 0 && target_is_alive(run->target))
+		log_warn("the sites could not be read back: %s", strerror(-cnt));
+	free(missing);
+	run->err = rows_open(&run->rows, run->profile, run->args->raw, s->start_ns);
+	run->rows_opened = !run->err;
+}
+
+static void on_before(struct session *s, void *ctx)
+{
+	struct leak_run *run = ctx;
+
+	target_memory_read(run->target, &run->view.memory_now);	/* of a dead target the last reading stays */
+	run->view.cutoff_ns = run->rows_opened && wants_table(run) ? rows_cutoff(&run->rows, s->now_ns) : 0;
+	leak_set_cutoff(s->source, run->view.cutoff_ns);
+}
+
+static int show_table(struct leak_run *run, const struct session *s, bool last)
+{
+	struct report *r;
+	int err;
+
+	run->view.session = s;
+	run->view.last = last;
+	err = leak_report(&run->view, &r);
+	if (err)
+		return log_error(err, "composing the report: out of memory");
+	err = sink_table(run->sink, r, last);
+	report_free(r);
+	return err;
+}
+
+static int on_after(struct session *s, bool last, void *ctx)
+{
+	struct leak_run *run = ctx;
+	struct writer_options opt = { .type = run->args->value };
+
+	if (!run->rows_opened)	/* it ended while we attached */
+		run->err = rows_open(&run->rows, run->profile, run->args->raw, s->start_ns);
+	run->rows_opened = !run->err;
+	if (!run->err)
+		run->err = rows_update(&run->rows, s->now_ns);
+	if (run->err)
+		return run->err;
+	/* the file formats and a table in a file are written once */
+	if (wants_table(run) && (last || !run->args->output))
+		run->err = show_table(run, s, last);
+	else if (!wants_table(run) && last && s->end != SESSION_EXECED)
+		run->err = sink_profile(run->sink, writer_find(formats[run->args->format]), run->profile, &opt);
+	return run->err;
+}
+
+static void say_losses(const struct profile *p)
+{
+	for (size_t i = 0; i < profile_losses_cnt(p); i++) {
+		struct loss l = profile_loss_at(p, i);
+
+		if (l.cnt)
+			log_warn("lost: %" PRIu64 " %s", l.cnt, l.name);
+	}
+}
+
+/* The exit code of a run, and what only stderr says. */
+static int run_exit(const struct leak_run *run, const struct session *s)
+{
+	const char *name;
+	uint64_t cnt;
+
+	if (s->end == SESSION_BRAKE) {
+		log_warn("stopped by the brake: the cost stayed above %.0f %% of the target's CPU time",
+			 run->args->max_overhead);
+		return EXIT_STOPPED;
+	}
+	if (!wants_table(run)) {
+		say_losses(run->profile);
+		for (unsigned int i = 0; leak_counter_at(s->source, i, &name, &cnt); i++)
+			if (cnt)
+				log_debug("%s: %" PRIu64, name, cnt);
+	}
+	return profile_lost(run->profile) ? EXIT_LOST : EXIT_DONE;
+}
+
+static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s)
+{
+	const struct leak_options opt = {
+		.max_memory_bytes = run->args->max_memory,
+		.min_size_bytes = run->args->min_size,
+		.older_ns = run->args->older_ns,
+	};
+	const struct session_config config = {
+		.type = &leak_source,
+		.context = { .target = run->target, .plan = run->plan, .selftest = &run->selftest,
+			     .profile = run->profile },
+		.target = run->target,
+		.source_options = &opt,
+		.interval_ns = wants_table(run) && !run->args->output ? run->args->interval_ns : 0,
+		.duration_ns = left_ns,
+		.max_overhead_percent = run->args->max_overhead,
+		.started = on_started,
+		.before = on_before,
+		.after = on_after,
+		.ctx = run,
+	};
+	int err = session_run(s, &config), code;
+
+	if (err)
+		code = err == -EPERM || err == -EACCES ? EXIT_STOPPED : EXIT_FAILED;
+	else if (run->err)
+		code = EXIT_FAILED;
+	else
+		code = run_exit(run, s);
+	session_close(s);
+	return code;
+}
+
+static void run_close(struct leak_run *run)
+{
+	if (run->rows_opened)
+		rows_close(&run->rows);
+	profile_free(run->profile);
+	plan_free(run->plan);
+	allocators_free(run->allocators);
+}
+
+/* One life. *ret_end says why it ended. */
+static int run_once(const struct leak_args *args, struct target *t, struct sink *sink, uint64_t left_ns,
+		    enum session_end *ret_end)
+{
+	struct leak_run run = {
+		.args = args, .target = t, .sink = sink,
+		.view = { .type = args->value, .top = args->top, .verbose = args->verbose,
+			  .limit_percent = args->max_overhead },
+	};
+	struct session s = { 0 };
+	int code;
+
+	code = leak_plan(t, &run.selftest, &run.allocators, &run.plan);
+	if (code)
+		goto out;
+	if (args->dry_run) {
+		code = leak_plan_print(run.plan, run.allocators, &run.selftest);
+		goto out;
+	}
+	run.profile = profile_new(leak_source.values);
+	if (!run.profile) {
+		log_error(-ENOMEM, "out of memory");
+		code = EXIT_FAILED;
+		goto out;
+	}
+	run.view.rows = &run.rows;
+	target_memory_read(t, &run.view.memory_start);
+	run.view.memory_now = run.view.memory_start;
+	code = run_session(&run, left_ns, &s);
+	*ret_end = s.end;
+out:
+	run_close(&run);
+	return code;
+}
+
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* The new program of a target that called exec, once it has mapped its allocator. */
+static int reopen(struct target **t)
+{
+	pid_t pid = (*t)->pid;
+	char arg[32], *name;
+	int code;
+
+	snprintf(arg, sizeof(arg), "%d", (int)pid);
+	*t = target_free(*t);
+	for (int i = 0; i < 100; i++) {	/* the dynamic linker needs milliseconds; a second is plenty */
+		struct allocators *a = NULL;
+		bool ready;
+
+		code = pick_target("leak", arg, t);
+		if (code)
+			return code;
+		ready = !allocators_find(*t, &a) && a->cnt;
+		allocators_free(a);
+		if (ready)
+			break;
+		*t = target_free(*t);
+		usleep(10000);
+	}
+	if (!*t) {
+		code = pick_target("leak", arg, t);
+		if (code)
+			return code;
+	}
+	name = text_safe((*t)->exe ? (*t)->exe : "?");
+	log_info("process %d called exec and is now %s: the books start anew", (int)pid, name ? name : "");
+	free(name);
+	return EXIT_DONE;
+}
+
+static int run_lives(const struct leak_args *args, struct target **t, struct sink *sink)
+{
+	uint64_t end_ns = args->duration_ns ? clock_ns() + args->duration_ns : 0;
+	enum session_end end;
+	int code;
+
+	for (;;) {
+		uint64_t now = clock_ns(), left_ns = 0;
+
+		if (end_ns)
+			left_ns = now < end_ns ? end_ns - now : 1;
+		end = SESSION_RUNNING;
+		code = run_once(args, *t, sink, left_ns, &end);
+		if (end != SESSION_EXECED || (code != EXIT_DONE && code != EXIT_LOST))
+			return code;
+		code = reopen(t);
+		if (code)
+			return code;
+	}
+}
+
+static int check_args(const struct leak_args *args)
+{
+	if (args->quiet && args->verbose)
+		return log_error(-EINVAL, "-q and -v contradict each other");
+	if (args->interval_ns < 10000000)
+		return log_error(-EINVAL, "-i: snapshots can be taken every 10ms at most");
+	if (args->max_memory < 1 << 20)
+		return log_error(-EINVAL, "--max-memory: the books need at least 1M");
+	if (args->older_ns && args->value > LEAK_HELD_BLOCKS)
+		return log_error(-EINVAL, "--older chooses among held blocks; use it with --value held-bytes or held-blocks");
+	return 0;
+}
+
+static int run_leak(const struct leak_args *args, const char *who)
+{
+	const struct writer *w = writer_find(formats[args->format]);
+	struct target *t = NULL;
+	struct sink sink;
+	int code;
+
+	code = pick_target("leak", who, &t);
+	if (code)
+		return code;
+	if (sink_open(&sink, args->output, args->no_color)) {
+		target_free(t);
+		return EXIT_FAILED;
+	}
+	if (w && sink.terminal && w->terminal_hint)
+		log_info("%s", w->terminal_hint);
+	code = run_lives(args, &t, &sink);
+	if (!args->dry_run && (code == EXIT_DONE || code == EXIT_LOST || code == EXIT_STOPPED) && sink_commit(&sink))
+		code = EXIT_FAILED;
+	sink_close(&sink);
+	target_free(t);
+	return code;
+}
+
+int cmd_leak(int argc, char **argv)
+{
+	struct leak_args args = defaults;
+	char **who = NULL;
+	int who_cnt = 0, code = EXIT_USAGE;
+	bool help = false;
+
+	if (options_parse(specs, &args, argc, argv, &who, &who_cnt, &help))
+		return EXIT_USAGE;
+	if (args.quiet)
+		log_set_level(LOG_ERROR);
+	if (args.verbose)
+		log_set_level(LOG_DEBUG);
+	if (help) {
+		print_help();
+		code = EXIT_DONE;
+	} else if (who_cnt + !!args.pid != 1) {
+		log_error(-EINVAL, who_cnt + !!args.pid ? "leak takes one process; try: sudo ebb leak PID" :
+			  "which process? try: sudo ebb leak PID, or: ebb leak --help");
+	} else if (!check_args(&args)) {
+		code = run_leak(&args, args.pid ? args.pid : who[0]);
+	}
+	free(who);
+	return code;
+}

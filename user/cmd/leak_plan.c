@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "cmd/command.h"
+#include "cmd/leak_plan.h"
+#include "output/output.h"
+#include "target/hazard.h"
+
+/* Tries how this kernel attaches. EBB_ATTACH=session|multi|perf forces one way, for tests. */
+static int plan_selftest(struct selftest *ret)
+{
+	const char *forced = getenv("EBB_ATTACH");
+	enum attach_mode first = ATTACH_SESSION;
+	int err;
+
+	if (forced && attach_mode_parse(forced, &first)) {
+		log_error(-EINVAL, "EBB_ATTACH is '%s'; it can be session, multi or perf", forced);
+		return EXIT_USAGE;
+	}
+	err = selftest_run(first, forced != NULL, ret);
+	if (!err) {
+		log_debug("attaching by %s: a trap costs %.0f ns, a stepped one %.0f ns, a return %.0f ns",
+			  attach_mode_name(ret->mode), ret->price.trap_ns, ret->price.stepped_ns, ret->price.return_ns);
+		return EXIT_DONE;
+	}
+	if (err == -EPERM || err == -EACCES)
+		log_error(err, "not permitted to load or attach BPF programs: needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN); "
+			  "run ebb as root");
+	else if (err == -ENOENT || err == -ENODEV)
+		log_error(err, "this kernel has no uprobes (CONFIG_UPROBES, CONFIG_UPROBE_EVENTS): %s", strerror(-err));
+	else
+		log_error(err, "no way to attach a probe works here%s: %s", forced ? " by EBB_ATTACH" : "", strerror(-err));
+	return EXIT_STOPPED;
+}
+
+/* User shadow stacks and return probes go together from Linux 6.11 on ("x86/shstk: Make return uretprobe work"). */
+static bool kernel_copes_with_shadow_stacks(void)
+{
+	unsigned int major = 0, minor = 0;
+	struct utsname u;
+
+	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
+		return false;
+	return major > 6 || (major == 6 && minor >= 11);
+}
+
+static int refuse(const struct hazards *h, enum hazard_kind kind, const char *why)
+{
+	log_error(-EOPNOTSUPP, "not attached: a return probe could kill this process: %s (%s)", why, h->detail[kind]);
+	return EXIT_STOPPED;
+}
+
+static int check_seccomp(const struct hazards *h, enum attach_mode mode)
+{
+	int r = selftest_seccomp(mode);
+
+	if (r == 0)
+		return EXIT_DONE;
+	if (r > 0)
+		return refuse(h, HAZARD_SECCOMP, "on this kernel a return probe is a system call that its seccomp filter "
+			      "may punish; a child of ours died of it");
+	log_error(r, "not attached: a thread is under a seccomp filter (%s), and whether a return probe survives one could "
+		  "not be tried: %s", h->detail[HAZARD_SECCOMP], strerror(-r));
+	return EXIT_STOPPED;
+}
+
+/* Refuses what DESIGN 5.1 refuses. */
+static int check_hazards(struct target *t, enum attach_mode mode)
+{
+	struct hazards h;
+	int code = EXIT_DONE, err = hazards_find(t, &h);
+
+	if (err) {
+		log_error(err, "looking for what return probes could harm in process %d: %s", (int)t->pid, strerror(-err));
+		return EXIT_FAILED;
+	}
+	if (h.found[HAZARD_GO])
+		code = refuse(&h, HAZARD_GO, "Go moves its stacks");
+	else if (h.found[HAZARD_SANITIZER])
+		code = refuse(&h, HAZARD_SANITIZER, "a sanitizer checks return addresses");
+	else if (h.found[HAZARD_PROFILER])
+		code = refuse(&h, HAZARD_PROFILER, "the allocator's own profiler walks the stack");
+	else if (h.found[HAZARD_SHADOW_STACK] && !kernel_copes_with_shadow_stacks())
+		code = refuse(&h, HAZARD_SHADOW_STACK, "a thread has a shadow stack, and this kernel is older than 6.11");
+	else if (h.found[HAZARD_SECCOMP])
+		code = check_seccomp(&h, mode);
+	hazards_free(&h);
+	return code;
+}
+
+int leak_plan(struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
+	      struct plan **ret_plan)
+{
+	int code, err;
+
+	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
+		log_error(-errno, "this kernel has no BTF (/sys/kernel/btf/vmlinux): ebb needs CONFIG_DEBUG_INFO_BTF");
+		return EXIT_STOPPED;
+	}
+	code = plan_selftest(ret_selftest);
+	if (code)
+		return code;
+	code = check_hazards(t, ret_selftest->mode);
+	if (code)
+		return code;
+	err = allocators_find(t, ret_allocators);
+	if (!err)
+		err = plan_make(t, *ret_allocators, ret_plan);
+	if (*ret_plan && (*ret_plan)->refusal) {
+		log_error(-EOPNOTSUPP, "nothing to attach to in process %d: %s", (int)t->pid, (*ret_plan)->refusal);
+		return EXIT_STOPPED;
+	}
+	if (err && !target_is_alive(t)) {
+		log_error(err, "process %d ended", (int)t->pid);
+		return EXIT_FAILED;
+	}
+	if (err) {
+		log_error(err, "looking for allocators in process %d: %s", (int)t->pid, strerror(-err));
+		return EXIT_FAILED;
+	}
+	for (size_t i = 0; i < (*ret_plan)->notes_cnt; i++)
+		log_debug("%s", (*ret_plan)->notes[i]);
+	for (size_t i = 0; i < (*ret_allocators)->cnt; i++)
+		if ((*ret_allocators)->list[i].used && (*ret_allocators)->list[i].warning)
+			log_warn("%s", (*ret_allocators)->list[i].warning);
+	return EXIT_DONE;
+}
+
+static double site_price(const struct plan_site *s, const struct trap_price *price)
+{
+	return (s->insn.emulated ? price->trap_ns : price->stepped_ns) + (s->has_return ? price->return_ns : 0);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static void plan_row(struct report *r, const struct plan_site *s, const struct selftest *st)
+{
+	report_row(r, REPORT_PLAIN);
+	report_cell(r, "%s", base_name(s->module->path));
+	report_cell(r, "%s", s->function);
+	report_cell(r, "+%u", s->insn.delta_bytes);
+	report_cell(r, "%s", s->insn.text);
+	report_cell(r, "%s", !s->has_return ? "entry" :
+		    st->mode == ATTACH_SESSION ? "session: entry and return" : "entry, return");
+	report_cell(r, "%.0f ns", site_price(s, &st->price));
+	report_cell(r, "%s%s", s->insn.reason, s->insn.emulated ? "" : " (single-stepped)");
+}
+
+int leak_plan_print(const struct plan *p, const struct allocators *a, const struct selftest *st)
+{
+	static const struct report_column columns[] = {
+		{ .title = "LIBRARY" }, { .title = "FUNCTION" }, { .title = "OFFSET", .right = true },
+		{ .title = "INSTRUCTION" }, { .title = "PROBE" }, { .title = "PRICE", .right = true },
+		{ .title = "WHY THERE", .elastic = true },
+	};
+	const struct table_options opt = { 0 };
+	struct report *r = report_new();
+	int err;
+
+	if (!r)
+		return EXIT_FAILED;
+	report_head(r, REPORT_BOLD, "%zu probe sites, attached by %s; nothing was attached", p->sites_cnt,
+		    attach_mode_name(st->mode));
+	report_head(r, REPORT_PLAIN, "on this machine a trap costs %.0f ns, a single-stepped one %.0f ns, a return %.0f ns",
+		    st->price.trap_ns, st->price.stepped_ns, st->price.return_ns);
+	report_head(r, REPORT_PLAIN, "kernel memory: about 8 MiB when idle, then 40 to 100 bytes a live block, up to --max-memory");
+	for (size_t i = 0; i < a->cnt; i++)
+		report_head(r, REPORT_PLAIN, "%s in %s: %s: %s", a->list[i].family, a->list[i].module->path,
+			    a->list[i].used ? "probed" : "not probed", a->list[i].evidence ? a->list[i].evidence : "");
+	report_columns(r, columns, sizeof(columns) / sizeof(columns[0]));
+	for (size_t i = 0; i < p->sites_cnt; i++)
+		plan_row(r, &p->sites[i], st);
+	for (size_t i = 0; i < p->notes_cnt; i++)
+		report_foot(r, REPORT_PLAIN, "note: %s", p->notes[i]);
+	err = report_failed(r) ? -ENOMEM : table_write(stdout, r, &opt);
+	report_free(r);
+	if (err)
+		log_error(err, "writing to stdout: %s", strerror(-err));
+	return err ? EXIT_FAILED : EXIT_DONE;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What `ebb leak` would do to a target: sites, dangers, prices. --dry-run stops after it.
+ */
+#ifndef CMD_LEAK_PLAN_H
+#define CMD_LEAK_PLAN_H
+
+#include "target/allocator.h"
+#include "trace/plan.h"
+#include "trace/selftest.h"
+
+/*
+ * Self-test, allocators, dangers and sites. EXIT_DONE, or an exit code with the reason printed. What was
+ * made is handed out in any case; the caller frees it.
+ */
+int leak_plan(struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
+	      struct plan **ret_plan);
+
+/* Prints a plan to stdout. The exit code. */
+int leak_plan_print(const struct plan *p, const struct allocators *a, const struct selftest *st);
+
+#endif

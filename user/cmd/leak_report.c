@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "cmd/command.h"
+#include "cmd/leak_report.h"
+
+#define MIB (1024.0 * 1024)
+
+double leak_cut_percent(const struct profile *p)
+{
+	int64_t all = 0, cut = 0;
+
+	for (size_t i = 0; i < profile_stacks_cnt(p); i++) {
+		int64_t blocks = profile_value(p, i, LEAK_ALLOC_BLOCKS);
+
+		all += blocks;
+		if (profile_stack_at(p, i).cut)
+			cut += blocks;
+	}
+	return all ? 100.0 * cut / all : 0;
+}
+
+static int64_t held_total(const struct rows *r)
+{
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < r->cnt; i++)
+		sum += r->list[i]->values[LEAK_HELD_BYTES];
+	return sum;
+}
+
+static void head_line(const struct leak_view *v, struct report *r)
+{
+	const struct session *s = v->session;
+	const struct target *t = s->config->target;
+	double cost = meter_cost_percent(&s->meter);
+	char duration[TEXT_BYTES_MAX], lost[TEXT_BYTES_MAX], limit[32] = "", cost_text[32] = "unknown yet";
+	uint64_t lost_cnt = profile_lost(s->config->context.profile);
+
+	text_duration(duration, s->now_ns - s->start_ns);
+	text_count(lost, lost_cnt);
+	if (v->limit_percent >= 0)
+		snprintf(limit, sizeof(limit), " (limit %.0f)", v->limit_percent);
+	if (cost >= 0)
+		snprintf(cost_text, sizeof(cost_text), cost < 10 ? "%.1f %%" : "%.0f %%", cost);
+	report_head(r, lost_cnt ? REPORT_BAD : cost > METER_WARN_PERCENT ? REPORT_WARN : REPORT_BOLD,
+		    "leak  %s[%d] %s · %s · exact · costs %s%s · lost %s · cut ≥%.1f %%", t->comm, (int)t->pid,
+		    t->exe ? t->exe : "", duration, cost_text, limit, lost,
+		    leak_cut_percent(s->config->context.profile));
+	if (cost > METER_WARN_PERCENT)
+		report_head(r, REPORT_WARN, "the probes take more than %.0f %% of the target's CPU time",
+			    METER_WARN_PERCENT);
+}
+
+/* What grew, and what the books know of it. */
+static void rss_lines(const struct leak_view *v, struct report *r)
+{
+	const struct target_memory *a = &v->memory_start, *b = &v->memory_now;
+	double grown = ((double)b->rss_bytes - a->rss_bytes) / MIB;
+	double held = held_total(v->rows) / MIB;
+	double explained = held < 0 ? 0 : held < grown ? held : grown > 0 ? grown : 0;
+	double heap = ((double)b->heap_bytes - a->heap_bytes) / MIB;
+	double anon = ((double)b->anon_bytes - a->anon_bytes) / MIB - heap;
+	char start[TEXT_BYTES_MAX], now[TEXT_BYTES_MAX];
+
+	text_count(start, a->rss_bytes / MIB + 0.5);
+	text_count(now, b->rss_bytes / MIB + 0.5);
+	if (grown > 0.05)
+		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f: %.1f explained by the %.1f MiB held below (%.0f %%), "
+			    "%.1f unexplained", start, now, grown, explained, held, 100 * explained / grown,
+			    grown - explained);
+	else
+		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f: it did not grow; %.1f MiB held below", start, now,
+			    grown, held);
+	report_head(r, REPORT_PLAIN, "by kind: [heap] %+.1f, other anonymous %+.1f, files %+.1f, shared %+.1f", heap, anon,
+		    ((double)b->file_bytes - a->file_bytes) / MIB, ((double)b->shmem_bytes - a->shmem_bytes) / MIB);
+}
+
+static void since_line(const struct leak_view *v, struct report *r)
+{
+	const struct session *s = v->session;
+	char older[TEXT_BYTES_MAX], kernel[TEXT_BYTES_MAX], clock[32];
+	time_t wall = s->start_wall_s;
+	struct tm tm;
+
+	localtime_r(&wall, &tm);
+	strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
+	report_head(r, REPORT_DIM, "only allocations since %s: %s are older, not visible · books %s of kernel memory",
+		    clock, text_bytes(older, v->memory_start.rss_bytes, false),
+		    text_bytes(kernel, s->config->type->kernel_bytes(s->source), false));
+}
+
+static void columns(const struct leak_view *v, struct report *r)
+{
+	char last[48], kept[48], duration[TEXT_BYTES_MAX];
+	static const char *const titles[LEAK_VALUES] = {
+		[LEAK_HELD_BYTES] = "HELD", [LEAK_HELD_BLOCKS] = "BLOCKS", [LEAK_ALLOC_BYTES] = "ALLOCATED",
+		[LEAK_ALLOC_BLOCKS] = "ALLOCS",
+	};
+
+	snprintf(last, sizeof(last), "LAST %s", text_duration(duration, rows_last_ns(v->rows)));
+	if (v->cutoff_ns)
+		snprintf(kept, sizeof(kept), "KEPT>%s",
+			 text_duration(duration, v->session->now_ns - v->cutoff_ns));
+	else
+		snprintf(kept, sizeof(kept), "KEPT");
+
+	const struct report_column list[] = {
+		{ .title = "CLASS" },
+		{ .title = titles[v->type], .right = true },
+		{ .title = last, .right = true },
+		{ .title = "TREND" },
+		{ .title = kept, .right = true },
+		{ .title = "YOUR CODE", .elastic = true },
+	};
+
+	report_columns(r, list, sizeof(list) / sizeof(list[0]));
+}
+
+static void value_cell(const struct leak_view *v, struct report *r, const int64_t values[LEAK_VALUES])
+{
+	char buf[TEXT_BYTES_MAX];
+
+	if (!strcmp(profile_types(v->rows->profile)[v->type].unit, "bytes"))
+		report_cell(r, "%s", text_bytes(buf, values[v->type], false));
+	else
+		report_cell(r, "%s", text_count(buf, values[v->type]));
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* "handle_upload server via malloc_wrapper", and below it who called. */
+static void code_cell(const struct leak_view *v, struct report *r, const struct row *row)
+{
+	const struct profile *p = v->rows->profile;
+	struct stack st = profile_stack_at(p, row->best_stack);
+	struct text callers = { 0 };
+	char more[48] = "";
+	uint32_t at = 0;
+
+	if (row->frame == UINT32_MAX) {
+		report_cell(r, "%s", st.label ? st.label : "?");
+		return;
+	}
+	while (at < st.frames_cnt && st.frames[at] != row->frame &&
+	       strcmp(profile_frame_at(p, st.frames[at])->name, profile_frame_at(p, row->frame)->name))
+		at++;
+	if (at == st.frames_cnt)
+		at = 0;
+	if (row->stacks_cnt > 1)
+		snprintf(more, sizeof(more), " (%u stacks)", row->stacks_cnt);
+	const struct frame *f = profile_frame_at(p, st.frames[at]);
+
+	if (at)
+		report_cell(r, "%s %s via %s%s", f->name, base_name(f->module),
+			    profile_frame_at(p, st.frames[at - 1])->name, more);
+	else
+		report_cell(r, "%s %s%s", f->name, base_name(f->module), more);
+	for (uint32_t i = at + 1; i < st.frames_cnt && i < at + 5; i++)
+		text_printf(&callers, "%s< %s", i > at + 1 ? " " : "", profile_frame_at(p, st.frames[i])->name);
+	if (callers.len)
+		report_detail(r, "%s%s", callers.str, at + 5 < st.frames_cnt ? " < …" : "");
+	text_free(&callers);
+}
+
+static const enum report_style class_styles[TREND_CLASSES] = {
+	[TREND_LEAK] = REPORT_BAD, [TREND_GROWING] = REPORT_WARN, [TREND_EARLY] = REPORT_PLAIN, [TREND_FLAT] = REPORT_DIM,
+};
+
+static void row_write(const struct leak_view *v, struct report *r, const struct row *row)
+{
+	char buf[TEXT_BYTES_MAX], spark[TREND_SPARK_MAX];
+
+	report_row(r, class_styles[row->class]);
+	report_cell(r, "%s", trend_class_name(row->class));
+	value_cell(v, r, row->values);
+	report_cell(r, "%s", text_bytes(buf, row->last_bytes, true));
+	report_cell(r, "%s", trend_spark(spark, &row->trend));
+	if (row->kept_percent >= 0)
+		report_cell(r, "%d%%", row->kept_percent);
+	else
+		report_cell(r, "–");
+	code_cell(v, r, row);
+}
+
+/* All rows that are not shown, in one. */
+static void other_row(const struct leak_view *v, struct report *r, size_t from)
+{
+	int64_t values[LEAK_VALUES] = { 0 }, last = 0;
+	char buf[TEXT_BYTES_MAX];
+
+	if (from >= v->rows->cnt)
+		return;
+	for (size_t i = from; i < v->rows->cnt; i++) {
+		for (int t = 0; t < LEAK_VALUES; t++)
+			values[t] += v->rows->list[i]->values[t];
+		last += v->rows->list[i]->last_bytes;
+	}
+	report_row(r, REPORT_DIM);
+	report_cell(r, "other");
+	value_cell(v, r, values);
+	report_cell(r, "%s", text_bytes(buf, last, true));
+	report_cell(r, "%s", "");
+	report_cell(r, "%s", "");
+	report_cell(r, "%zu more paths (--top)", v->rows->cnt - from);
+}
+
+/* The evidence for the first leak, or what is missing for a verdict. */
+static void verdict_line(const struct leak_view *v, struct report *r, bool explained)
+{
+	const struct row *first = v->rows->cnt ? v->rows->list[0] : NULL;
+	char old[TEXT_BYTES_MAX];
+
+	if (first && first->class == TREND_LEAK) {
+		const char *sure = v->session->now_ns - v->session->start_ns < 60000000000ull ?
+				   " · looked for less than 60 s: confidence low" : "";
+
+		report_foot(r, REPORT_PLAIN, "LEAK: %u of %u snapshots up; %d %% of its blocks older than %s are still held%s",
+			    first->trend.ups_cnt, first->trend.pushes_cnt, first->kept_percent,
+			    text_duration(old, v->session->now_ns - v->cutoff_ns), sure);
+	} else if (!explained) {
+		report_foot(r, REPORT_PLAIN, "less than half of the growth is explained by these paths: none is called a leak");
+	} else if (v->rows->snapshots_cnt < TREND_SURE_CNT) {
+		report_foot(r, REPORT_PLAIN, "EARLY: %u of the %d snapshots that a verdict takes", v->rows->snapshots_cnt,
+			    TREND_SURE_CNT);
+	}
+}
+
+static void loss_lines(const struct leak_view *v, struct report *r)
+{
+	const struct profile *p = v->session->config->context.profile;
+	char buf[TEXT_BYTES_MAX];
+	const char *name;
+	uint64_t cnt;
+
+	for (size_t i = 0; i < profile_losses_cnt(p); i++) {
+		struct loss l = profile_loss_at(p, i);
+
+		if (l.cnt)
+			report_foot(r, REPORT_BAD, "lost: %s %s: totals may be wrong", text_count(buf, l.cnt), l.name);
+	}
+	for (unsigned int i = 0; v->verbose && leak_counter_at(v->session->source, i, &name, &cnt); i++)
+		if (cnt)
+			report_foot(r, REPORT_DIM, "%s: %s", name, text_count(buf, cnt));
+}
+
+/* How the target ended, or why we stopped. */
+static void end_line(const struct leak_view *v, struct report *r)
+{
+	const struct session *s = v->session;
+	int status = s->exit_status, pid = s->config->target->pid;
+
+	switch (s->end) {
+	case SESSION_EXITED:
+		if (status < 0)
+			report_foot(r, REPORT_WARN, "process %d ended", pid);
+		else if (WIFSIGNALED(status))
+			report_foot(r, REPORT_BAD, "process %d was killed by signal %d (%s)%s", pid, WTERMSIG(status),
+				    strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+		else
+			report_foot(r, REPORT_WARN, "process %d exited with code %d", pid, WEXITSTATUS(status));
+		break;
+	case SESSION_EXECED:
+		report_foot(r, REPORT_WARN, "process %d called exec: this was its memory before", pid);
+		break;
+	case SESSION_BRAKE:
+		report_foot(r, REPORT_BAD, "stopped by the brake: the cost stayed above %.0f %% of the target's CPU time "
+			    "(--max-overhead)", v->limit_percent);
+		break;
+	default:
+		break;
+	}
+}
+
+static void next_line(const struct leak_view *v, struct report *r)
+{
+	int pid = v->session->config->target->pid;
+
+	if (!v->last || v->session->end == SESSION_EXITED)
+		return;
+	if (v->session->end == SESSION_BRAKE)
+		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d --min-size 4K   (only larger blocks: cheaper)", pid);
+	else if (v->rows->cnt && v->rows->list[0]->class == TREND_EARLY)
+		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -i 5s -d 2m   (a longer look: enough for a verdict)", pid);
+	else
+		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -d 30s -f folded -o leak.folded   (for a flame graph)", pid);
+}
+
+int leak_report(const struct leak_view *v, struct report **ret)
+{
+	struct report *r = report_new();
+	double grown = (double)v->memory_now.rss_bytes - v->memory_start.rss_bytes;
+	bool explained = grown < MIB || held_total(v->rows) >= grown / 2;
+	size_t shown;
+
+	if (!r)
+		return -ENOMEM;
+	rows_classify(v->rows, v->cutoff_ns, explained, v->type);
+	head_line(v, r);
+	rss_lines(v, r);
+	since_line(v, r);
+	columns(v, r);
+	for (shown = 0; shown < v->rows->cnt && shown < v->top; shown++) {
+		const struct row *row = v->rows->list[shown];
+
+		/* sorted by class: what follows a FLAT path that holds nothing holds next to nothing */
+		if (row->class == TREND_FLAT && !row->values[v->type] && !row->last_bytes)
+			break;
+		row_write(v, r, row);
+	}
+	other_row(v, r, shown);
+	verdict_line(v, r, explained);
+	loss_lines(v, r);
+	end_line(v, r);
+	next_line(v, r);
+	if (report_failed(r)) {
+		report_free(r);
+		return -ENOMEM;
+	}
+	*ret = r;
+	return 0;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "cmd/command.h"
+#include "cmd/pick.h"
+
+/* Says why a process cannot be a target; returns the exit code. */
+static int problem_exit(const char *command, pid_t pid, enum target_problem problem, pid_t tgid, int err)
+{
+	switch (problem) {
+	case TARGET_NO_PROCESS:
+		log_error(err, "no process %d; `ps -e` lists them", (int)pid);
+		return EXIT_FAILED;
+	case TARGET_ZOMBIE:
+		log_error(err, "process %d has ended (a zombie): it has no memory any more; its parent has not "
+			  "waited for it", (int)pid);
+		return EXIT_STOPPED;
+	case TARGET_KERNEL_THREAD:
+		log_error(err, "%d is a kernel thread: it has no allocator", (int)pid);
+		return EXIT_STOPPED;
+	case TARGET_32BIT:
+		log_error(err, "process %d is a 32-bit program: only 64-bit ones can be traced", (int)pid);
+		return EXIT_STOPPED;
+	case TARGET_SELF:
+		log_error(err, "%d is ebb itself: every allocation of its own would make another", (int)pid);
+		return EXIT_USAGE;
+	case TARGET_THREAD:
+		log_error(err, "%d is a thread of process %d; try: sudo ebb %s %d", (int)pid, (int)tgid, command,
+			  (int)tgid);
+		return EXIT_USAGE;
+	case TARGET_NO_ACCESS:
+		log_error(err, "process %d may not be read: another user's process needs CAP_SYS_PTRACE; "
+			  "try: sudo ebb %s %d", (int)pid, command, (int)pid);
+		return EXIT_STOPPED;
+	default:
+		log_error(err, "process %d: %s", (int)pid, strerror(-err));
+		return EXIT_FAILED;
+	}
+}
+
+static int open_pid(const char *command, pid_t pid, struct target **ret)
+{
+	enum target_problem problem = TARGET_OK;
+	pid_t tgid = 0;
+	int err = target_open(pid, ret, &problem, &tgid);
+
+	return err ? problem_exit(command, pid, problem, tgid, err) : EXIT_DONE;
+}
+
+/* The processes that a name matches, one line each, on stderr. */
+static void list_matches(const pid_t *pids, size_t cnt)
+{
+	for (size_t i = 0; i < cnt; i++) {
+		char path[64], args[200];
+		size_t len = 0;
+		char *safe;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pids[i]);
+		f = fopen(path, "re");
+		if (f) {
+			len = fread(args, 1, sizeof(args) - 1, f);
+			fclose(f);
+		}
+		for (size_t j = 0; j < len; j++)
+			if (!args[j])
+				args[j] = ' ';
+		args[len] = '\0';
+		safe = text_safe(args);
+		fprintf(stderr, "  %7d  %s\n", (int)pids[i], safe ? safe : "");
+		free(safe);
+	}
+}
+
+static int open_name(const char *command, const char *name, struct target **ret)
+{
+	char *safe = text_safe(name);
+	pid_t *pids = NULL;
+	size_t cnt = 0;
+	int code, err = target_find_by_name(name, &pids, &cnt);
+
+	if (err) {
+		log_error(err, "looking for processes: %s", strerror(-err));
+		code = EXIT_FAILED;
+	} else if (!cnt) {
+		log_error(-ENOENT, "no process has the name '%s'; `ps -e` lists them", safe ? safe : "");
+		code = EXIT_USAGE;
+	} else if (cnt > 1) {
+		log_error(-EINVAL, "%zu processes have the name '%s'; choose one by its PID: sudo ebb %s %d", cnt,
+			  safe ? safe : "", command, (int)pids[0]);
+		list_matches(pids, cnt);
+		code = EXIT_USAGE;
+	} else {
+		code = open_pid(command, pids[0], ret);
+	}
+	free(pids);
+	free(safe);
+	return code;
+}
+
+int pick_target(const char *command, const char *arg, struct target **ret)
+{
+	uint64_t pid;
+	int err = text_parse_u64(arg, &pid);
+
+	if (err == -EINVAL)
+		return open_name(command, arg, ret);
+	if (err || pid > INT32_MAX || !pid) {
+		log_error(-ERANGE, "%s is no process id", arg);
+		return EXIT_USAGE;
+	}
+	if (pid == (uint64_t)getpid())
+		return problem_exit(command, pid, TARGET_SELF, 0, -EINVAL);
+	return open_pid(command, pid, ret);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The target that a command line names: a PID or a process name, found and checked. What is wrong with it
+ * is said in words, with what to do.
+ */
+#ifndef CMD_PICK_H
+#define CMD_PICK_H
+
+#include "target/target.h"
+
+/*
+ * arg: a PID or a name. EXIT_DONE and the opened target (the caller frees it), or the exit code, printed.
+ * command: for the command lines in messages ("leak").
+ */
+int pick_target(const char *command, const char *arg, struct target **ret);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/session.h"
+
+#define METER_PERIOD_NS	1000000000ull
+
+enum wake {
+	WAKE_SIGNAL,
+	WAKE_SOURCE,
+	WAKE_TARGET,	/* the pidfd: the process has ended */
+	WAKE_METER,
+	WAKE_SNAPSHOT,
+	WAKE_DURATION,
+	WAKES,
+};
+
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* A timer that first fires after first_ns and then every period_ns (0: never again). */
+static int timer_open(uint64_t first_ns, uint64_t period_ns)
+{
+	const struct itimerspec spec = {
+		.it_value = { .tv_sec = first_ns / 1000000000, .tv_nsec = first_ns % 1000000000 },
+		.it_interval = { .tv_sec = period_ns / 1000000000, .tv_nsec = period_ns % 1000000000 },
+	};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	if (timerfd_settime(fd, 0, &spec, NULL)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int signals_open(sigset_t *ret_before)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, ret_before);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Everything that can wake the loop. fds of the source and the target are borrowed. */
+struct loop {
+	int epoll_fd;
+	int fds[WAKES];		/* -1 = not there */
+	sigset_t signals_before;
+};
+
+static void loop_close(struct loop *l)
+{
+	for (int i = 0; i < WAKES; i++)
+		if (l->fds[i] >= 0 && i != WAKE_SOURCE && i != WAKE_TARGET)
+			close(l->fds[i]);
+	if (l->epoll_fd >= 0)
+		close(l->epoll_fd);
+	/* A second Ctrl-C in the last report ends ebb at once: no probe is left by then. */
+	sigprocmask(SIG_SETMASK, &l->signals_before, NULL);
+}
+
+static int loop_open(struct loop *l)
+{
+	*l = (struct loop){ .epoll_fd = -1 };
+	for (int i = 0; i < WAKES; i++)
+		l->fds[i] = -1;
+	l->fds[WAKE_SIGNAL] = signals_open(&l->signals_before);
+	if (l->fds[WAKE_SIGNAL] < 0)
+		return l->fds[WAKE_SIGNAL];
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	return l->epoll_fd < 0 ? -errno : 0;
+}
+
+static int loop_fill(struct loop *l, const struct session *s)
+{
+	const struct session_config *c = s->config;
+
+	l->fds[WAKE_SOURCE] = c->type->fd(s->source);
+	l->fds[WAKE_TARGET] = c->target->pidfd;
+	l->fds[WAKE_METER] = timer_open(METER_PERIOD_NS, METER_PERIOD_NS);
+	if (c->interval_ns)
+		l->fds[WAKE_SNAPSHOT] = timer_open(c->interval_ns, c->interval_ns);
+	if (c->duration_ns)
+		l->fds[WAKE_DURATION] = timer_open(c->duration_ns, 0);
+	for (int i = 0; i < WAKES; i++) {
+		struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
+
+		if (l->fds[i] < 0 && (i == WAKE_METER || (i == WAKE_SNAPSHOT && c->interval_ns) ||
+				      (i == WAKE_DURATION && c->duration_ns)))
+			return l->fds[i];
+		if (l->fds[i] >= 0 && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->fds[i], &event))
+			return -errno;
+	}
+	return 0;
+}
+
+static void meter_update(struct session *s)
+{
+	struct source_traps traps;
+	uint64_t cpu_ns;
+
+	if (target_cpu_ns(s->config->target, &cpu_ns))
+		return;		/* it has just ended */
+	s->config->type->traps(s->source, &traps);
+	meter_sample(&s->meter, clock_ns(), cpu_ns, &traps);
+	if (meter_brakes(&s->meter, s->config->max_overhead_percent))
+		s->end = SESSION_BRAKE;
+}
+
+/* One snapshot, names included. */
+static int snapshot(struct session *s, bool last)
+{
+	const struct session_config *c = s->config;
+	uint64_t begin_ns;
+	int err;
+
+	s->now_ns = begin_ns = clock_ns();
+	c->before(s, c->ctx);
+	err = c->type->snapshot(s->source);
+	if (err)
+		return err;
+	s->snapshot_ns = clock_ns() - begin_ns;
+	err = naming_update(&s->naming);
+	if (err)
+		return log_error(err, "naming stacks: %s", strerror(-err));
+	if (c->after(s, last, c->ctx))
+		s->end = SESSION_OUTPUT;
+	return 0;
+}
+
+static void life_check(struct session *s)
+{
+	struct source_life life;
+
+	s->config->type->life(s->source, &life);
+	if (life.execed)
+		s->end = SESSION_EXECED;
+	if (life.exited) {
+		s->end = SESSION_EXITED;
+		s->exit_status = life.exit_status;
+	}
+}
+
+static int on_wake(struct session *s, enum wake wake, const struct loop *l)
+{
+	uint64_t ticks;
+
+	switch (wake) {
+	case WAKE_SIGNAL:
+		s->end = SESSION_SIGNAL;
+		return 0;
+	case WAKE_SOURCE:
+		life_check(s);
+		return s->config->type->on_event(s->source) ?: naming_update(&s->naming);
+	case WAKE_TARGET:
+		life_check(s);
+		s->end = SESSION_EXITED;
+		return 0;
+	case WAKE_DURATION:
+		s->end = SESSION_DURATION;
+		return 0;
+	default:
+		if (read(l->fds[wake], &ticks, sizeof(ticks)) < 0)
+			return 0;
+		if (wake == WAKE_METER)
+			meter_update(s);
+		return wake == WAKE_SNAPSHOT ? snapshot(s, false) : 0;
+	}
+}
+
+static int loop_run(struct session *s, const struct loop *l)
+{
+	struct epoll_event events[WAKES];
+	int err = 0;
+
+	while (!err && s->end == SESSION_RUNNING) {
+		int cnt = epoll_wait(l->epoll_fd, events, WAKES, -1);
+
+		if (cnt < 0 && errno != EINTR)
+			return log_error(-errno, "waiting for events: %s", strerror(errno));
+		for (int i = 0; !err && i < cnt && s->end == SESSION_RUNNING; i++)
+			err = on_wake(s, events[i].data.u32, l);
+	}
+	return err;
+}
+
+static int session_attach(struct session *s)
+{
+	const struct session_config *c = s->config;
+	struct source_traps none = { 0 };
+	uint64_t cpu_ns = 0;
+	int err;
+
+	err = c->type->attach(s->source);
+	s->start_ns = clock_ns();
+	s->start_wall_s = time(NULL);
+	if (err == -ESRCH || (err && !target_is_alive(c->target))) {
+		s->end = SESSION_EXITED;	/* while we attached */
+		return 0;
+	}
+	if (err)
+		return err;
+	target_cpu_ns(c->target, &cpu_ns);
+	meter_sample(&s->meter, s->start_ns, cpu_ns, &none);
+	return 0;
+}
+
+int session_run(struct session *s, const struct session_config *config)
+{
+	struct loop l;
+	int err;
+
+	*s = (struct session){ .config = config, .exit_status = -1 };
+	meter_open(&s->meter, &config->context.selftest->price);
+	err = loop_open(&l);
+	if (!err)
+		err = naming_open(&s->naming, config->target, config->context.profile);
+	if (err) {
+		log_error(err, "preparing the session: %s", strerror(-err));
+		goto out;
+	}
+	err = config->type->open(&config->context, config->source_options, &s->source);
+	if (err)
+		goto out;
+	err = session_attach(s);
+	if (err)
+		goto out;
+	err = loop_fill(&l, s);
+	if (err) {
+		log_error(err, "preparing the session: %s", strerror(-err));
+		goto out;
+	}
+	if (s->end == SESSION_RUNNING) {
+		config->started(s, config->ctx);
+		err = loop_run(s, &l);
+	}
+out:
+	if (s->source)
+		config->type->detach(s->source);
+	loop_close(&l);
+	if (!err && s->end != SESSION_OUTPUT)
+		err = snapshot(s, true);
+	return err;
+}
+
+void session_close(struct session *s)
+{
+	naming_close(&s->naming);
+	if (s->source)
+		s->source = s->config->type->close(s->source);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One run of a source on a target: from attaching to the last snapshot. One thread, one epoll: signals,
+ * timers, the source's rings, the end of the target. Knows no kind of source and prints no result.
+ */
+#ifndef CMD_SESSION_H
+#define CMD_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmd/meter.h"
+#include "cmd/naming.h"
+#include "source/source.h"
+
+enum session_end {
+	SESSION_RUNNING,
+	SESSION_DURATION,	/* its time was over */
+	SESSION_SIGNAL,		/* SIGINT, SIGTERM, SIGHUP */
+	SESSION_EXITED,		/* the target ended: exit_status */
+	SESSION_EXECED,		/* the target runs another program now */
+	SESSION_BRAKE,		/* it cost too much */
+	SESSION_OUTPUT,		/* the result cannot be written any more */
+};
+
+struct session;
+
+struct session_config {
+	const struct source_type *type;
+	struct source_context context;
+	struct target *target;
+	const void *source_options;
+	uint64_t interval_ns;		/* between snapshots; 0 = only the last one */
+	uint64_t duration_ns;		/* 0 = until something ends it */
+	double max_overhead_percent;	/* < 0 = no brake */
+	/* Once, when everything is attached and counts. */
+	void (*started)(struct session *s, void *ctx);
+	/* Before each snapshot, and after it when all frames have names. `last`: the run has ended. */
+	void (*before)(struct session *s, void *ctx);
+	int (*after)(struct session *s, bool last, void *ctx);	/* an error ends the run: SESSION_OUTPUT */
+	void *ctx;
+};
+
+struct session {
+	const struct session_config *config;
+	struct source *source;
+	struct naming naming;
+	struct meter meter;
+	enum session_end end;
+	int exit_status;	/* as wait(2) has it; -1 = unknown */
+	uint64_t start_ns;	/* when everything counted, CLOCK_MONOTONIC */
+	uint64_t now_ns;	/* of the present snapshot */
+	int64_t start_wall_s;	/* the start as wall clock time */
+	uint64_t snapshot_ns;	/* what the last snapshot took */
+};
+
+/*
+ * Runs until the end. 0 or a negative errno, printed; the reasons to end are no errors. The result
+ * remains in s until session_close().
+ */
+int session_run(struct session *s, const struct session_config *config);
+void session_close(struct session *s);
+
+#endif
