@@ -15,12 +15,13 @@
 #define METER_PERIOD_NS	1000000000ull
 
 enum wake {
+	/* in the order of handling: what ends the run comes before one more snapshot */
 	WAKE_SIGNAL,
+	WAKE_DURATION,
 	WAKE_SOURCE,
 	WAKE_TARGET,	/* the pidfd: the process has ended */
 	WAKE_METER,
 	WAKE_SNAPSHOT,
-	WAKE_DURATION,
 	WAKES,
 };
 
@@ -168,11 +169,14 @@ static void life_check(struct session *s)
 
 static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 {
+	struct signalfd_siginfo info;
 	uint64_t ticks;
 
 	switch (wake) {
 	case WAKE_SIGNAL:
-		s->end = SESSION_SIGNAL;
+		/* taken, or it would be delivered when the mask is restored */
+		if (read(l->fds[wake], &info, sizeof(info)) > 0)
+			s->end = SESSION_SIGNAL;
 		return 0;
 	case WAKE_SOURCE:
 		life_check(s);
@@ -200,11 +204,15 @@ static int loop_run(struct session *s, const struct loop *l)
 
 	while (!err && s->end == SESSION_RUNNING) {
 		int cnt = epoll_wait(l->epoll_fd, events, WAKES, -1);
+		bool woken[WAKES] = { false };
 
 		if (cnt < 0 && errno != EINTR)
 			return log_error(-errno, "waiting for events: %s", strerror(errno));
-		for (int i = 0; !err && i < cnt && s->end == SESSION_RUNNING; i++)
-			err = on_wake(s, events[i].data.u32, l);
+		for (int i = 0; i < cnt; i++)
+			woken[events[i].data.u32] = true;
+		for (int i = 0; !err && i < WAKES && s->end == SESSION_RUNNING; i++)
+			if (woken[i])
+				err = on_wake(s, i, l);
 	}
 	return err;
 }
