@@ -73,9 +73,9 @@ static inline __u64 block_time(const struct block_slot *s) { return s->time_stac
 
 /* What the table must know of itself; one, in the books' state. */
 struct blocks_index {
-	__u32 generation;	/* inserts go to chunks_cnt[generation] chunks */
+	__u32 generation;	/* the newest: inserts go there */
 	__u32 stocked;		/* newest generation whose chunks are all in the outer map */
-	__u32 chunks_cnt[BLOCKS_GENERATIONS_MAX];	/* grows with the generation */
+	__u32 chunks_cnt[BLOCKS_GENERATIONS_MAX];	/* of this generation and all before it */
 	__u32 pad;
 	__s64 live_cnt;		/* without what the stripes still hold back */
 };

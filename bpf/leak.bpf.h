@@ -159,13 +159,14 @@ static __always_inline void blocks_flip(struct blocks_index *index)
 {
 	struct leak_event event = { .type = LEAK_EVENT_RESTOCK };
 	__u32 g = block_once(index->generation);
-	__u64 slots;
+	__s64 slots;
 
 	block_hide(g);
 	if (g >= BLOCKS_GENERATIONS_MAX - 1)
 		return;
-	slots = (__u64)block_once(index->chunks_cnt[g]) * BLOCKS_BUCKETS * BLOCKS_SLOTS;
-	if ((__u64)index->live_cnt < slots / 2 || g >= block_once(index->stocked))
+	slots = (__s64)block_once(index->chunks_cnt[g]) * BLOCKS_BUCKETS * BLOCKS_SLOTS;
+	/* live_cnt may be below 0 for a moment: another CPU handed over its deaths first */
+	if (index->live_cnt < slots / 2 || g >= block_once(index->stocked))
 		return;
 	if (__sync_val_compare_and_swap(&index->generation, g, g + 1) == g)
 		bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);
