@@ -91,19 +91,35 @@ _Static_assert(sizeof(struct blocks_index) == 48, "same layout on both sides");
 #define STACKS_MAX	(1u << 22)
 #define STACK_FRAMES_MAX 127
 
+/*
+ * Where the target has executable code, sorted, neighbours joined. Two buffers: the reader fills the one
+ * that is not in use and then changes stack_state.code.
+ */
+#define CODE_RANGES_MAX	1024
+
+struct code_ranges {
+	__u32 cnt;		/* 0 = nothing is known yet: everything counts as code */
+	__u32 pad;
+	struct {
+		__u64 start, end;
+	} ranges[CODE_RANGES_MAX];
+};
+
 struct stack_state {
 	__u32 next;		/* next index */
-	__u32 pad;
+	__u32 code;		/* the buffer of code_ranges in use, 0 or 1 */
 	__u64 full_cnt;		/* no index left */
 	__u64 ring_full_cnt;	/* no room in the ring: the reader was not scheduled */
 	__u64 failed_cnt;	/* bpf_get_stack() returned nothing */
 	__u64 raced_cnt;	/* another task used the scratch meanwhile, twice */
+	__u64 outside_cnt;	/* stacks that were cut where a frame lay outside of all code */
 };
-_Static_assert(sizeof(struct stack_state) == 40, "same layout on both sides");
+_Static_assert(sizeof(struct stack_state) == 48, "same layout on both sides");
 
 struct stack_event {
 	__u32 index;
-	__u32 frames_cnt;
+	__u16 frames_cnt;
+	__u16 outside;		/* 1 = cut: what was above is no code */
 	__u64 hash[2];		/* stack_hash_add() over the frames: a reader checks it */
 	__u64 frames[STACK_FRAMES_MAX];	/* innermost first, all of them return addresses */
 };

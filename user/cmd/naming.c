@@ -54,9 +54,17 @@ static int frame_name(struct naming *n, uint32_t i)
 	return profile_frame_name(n->profile, i, sym.name, sym.module, naming_kind(sym.module, sym.name), false);
 }
 
+/* Where the C library calls main() and a thread's function; it has no name for that when it is stripped. */
+static bool is_unnamed_libc(const struct frame *f)
+{
+	return strstr(f->name, "+0x") && (strstr(f->module, "/libc.so") || strstr(f->module, "/libc-") ||
+					  strstr(f->module, "/libpthread") || strstr(f->module, "/ld-musl"));
+}
+
 /*
- * A walk by frame pointers cannot know where it should have ended. That it stopped short is certain only
- * when the outermost frame has a name and that is not one which stacks begin with.
+ * A walk by frame pointers cannot know where it should have ended. That it stopped short is certain when
+ * what came next was no code, or when the outermost frame has a name, and in both cases that frame is none
+ * that stacks begin with.
  */
 static bool stack_is_cut(const struct naming *n, const struct stack *st)
 {
@@ -65,7 +73,7 @@ static bool stack_is_cut(const struct naming *n, const struct stack *st)
 	if (st->label || !st->frames_cnt)
 		return false;
 	outermost = profile_frame_at(n->profile, st->frames[st->frames_cnt - 1]);
-	if (strstr(outermost->name, "+0x"))
+	if (is_unnamed_libc(outermost) || (!st->cut && strstr(outermost->name, "+0x")))
 		return false;
 	for (size_t i = 0; i < sizeof(root_functions) / sizeof(root_functions[0]); i++)
 		if (!strcmp(outermost->name, root_functions[i]))

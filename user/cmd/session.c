@@ -133,6 +133,15 @@ static void meter_update(struct session *s)
 		s->end = SESSION_BRAKE;
 }
 
+/* Looks at the target's mappings again when the source met addresses that it does not know. */
+static void target_update(struct session *s)
+{
+	const struct session_config *c = s->config;
+
+	if (c->type->misses_code(s->source) && target_refresh(c->target) >= 0)
+		c->type->on_target(s->source);
+}
+
 /* One snapshot, names included. */
 static int snapshot(struct session *s, bool last)
 {
@@ -191,8 +200,10 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 	default:
 		if (read(l->fds[wake], &ticks, sizeof(ticks)) < 0)
 			return 0;
-		if (wake == WAKE_METER)
+		if (wake == WAKE_METER) {
 			meter_update(s);
+			target_update(s);
+		}
 		return wake == WAKE_SNAPSHOT ? snapshot(s, false) : 0;
 	}
 }

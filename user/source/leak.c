@@ -22,6 +22,7 @@
 #include "source/leak.h"
 #include "source/loader.h"
 #include "trace/attach.h"
+#include "trace/code.h"
 
 struct source {
 	struct source_context ctx;
@@ -36,7 +37,7 @@ struct source {
 	/* memory shared with the kernel */
 	struct leak_state *state;
 	const struct leak_stripe *stripes;
-	const struct stack_state *stack_state;
+	struct stack_state *stack_state;
 	struct stack_counters *counters[COUNTERS_CHUNKS_MAX];
 	uint32_t counters_cnt;			/* chunks in the outer map */
 
@@ -48,6 +49,7 @@ struct source {
 	int ring_err;				/* of an event handler */
 
 	uint64_t hz;				/* jiffies a second */
+	uint64_t outside_seen;			/* stack_state.outside_cnt at the last look at the code */
 	uint64_t missed_cnt;			/* runs that the kernel skipped, read at detaching */
 	uint64_t cutoff_ns;
 };
@@ -168,7 +170,8 @@ static int on_stack(void *ctx, void *data, size_t size)
 	for (uint32_t i = 0; i < e->frames_cnt; i++)
 		stack_hash_add(hash, e->frames[i]);
 	if (hash[0] == e->hash[0] && hash[1] == e->hash[1]) {
-		stack = profile_stack(s->ctx.profile, s->process, (const uint64_t *)e->frames, e->frames_cnt, true, false);
+		stack = profile_stack(s->ctx.profile, s->process, (const uint64_t *)e->frames, e->frames_cnt, true,
+				      e->outside);
 	} else {	/* another task wrote into the scratch meanwhile; the program books nothing to it */
 		s->stacks_garbled_cnt++;
 		stack = profile_stack_label(s->ctx.profile, s->process, "[stack garbled]");
@@ -336,6 +339,17 @@ static int map_memory(const struct bpf_map *map, size_t bytes, bool write, void 
 	return 0;
 }
 
+static int leak_on_target(struct source *s)
+{
+	s->outside_seen = __atomic_load_n(&s->stack_state->outside_cnt, __ATOMIC_RELAXED);
+	return code_publish(bpf_map__fd(s->skel->maps.stack_code), s->stack_state, s->ctx.target);
+}
+
+static bool leak_misses_code(const struct source *s)
+{
+	return __atomic_load_n(&s->stack_state->outside_cnt, __ATOMIC_RELAXED) != s->outside_seen;
+}
+
 static int open_maps(struct source *s)
 {
 	const struct leak_bpf *skel = s->skel;
@@ -348,8 +362,10 @@ static int open_maps(struct source *s)
 		err = map_memory(skel->maps.stack_state, sizeof(*s->stack_state), true, &s->stack_state);
 	if (err)
 		return err;
-	((struct stack_state *)s->stack_state)->next = STACK_FIRST;
-	err = counters_restock(s);
+	s->stack_state->next = STACK_FIRST;
+	err = leak_on_target(s);
+	if (!err)
+		err = counters_restock(s);
 	if (!err)
 		err = books_open(bpf_map__fd(skel->maps.blocks_chunks), &s->state->blocks,
 				 s->options.max_memory_bytes, &s->books);
@@ -629,6 +645,8 @@ const struct source_type leak_source = {
 	.attach = leak_attach,
 	.fd = leak_fd,
 	.on_event = leak_on_event,
+	.misses_code = leak_misses_code,
+	.on_target = leak_on_target,
 	.snapshot = leak_snapshot,
 	.traps = leak_traps,
 	.life = leak_life,

@@ -50,6 +50,10 @@ struct source_type {
 	int (*attach)(struct source *s);
 	int (*fd)(const struct source *s);	/* for epoll; the source keeps it */
 	int (*on_event)(struct source *s);
+	/* Whether it met code that it did not know: the target may have mapped some. */
+	bool (*misses_code)(const struct source *s);
+	/* The target's mappings were read again and are others. */
+	int (*on_target)(struct source *s);
 	/* Values and losses of now into the profile. */
 	int (*snapshot)(struct source *s);
 	void (*traps)(const struct source *s, struct source_traps *ret);
