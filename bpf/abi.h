@@ -44,7 +44,7 @@ enum probe_kind {
 #define BLOCKS_SLOTS		5
 #define BLOCKS_BUCKETS		8192u
 #define BLOCKS_PROBE_MAX	16	/* buckets that a search looks at in one chunk */
-#define BLOCKS_GENERATIONS_MAX	7	/* 1, 4, 16 … 4096 chunks */
+#define BLOCKS_GENERATIONS_MAX	7	/* of 1, 4, 16, 64, 128 … chunks, older ones included */
 #define BLOCKS_CHUNKS_MAX	4096
 
 #define BLOCK_BUSY		(1ull << 63)	/* in addr: one thread is writing or deleting this slot */
@@ -76,7 +76,7 @@ struct blocks_index {
 	__u32 generation;	/* the newest: inserts go there */
 	__u32 stocked;		/* newest generation whose chunks are all in the outer map */
 	__u32 chunks_cnt[BLOCKS_GENERATIONS_MAX];	/* of this generation and all before it */
-	__u32 pad;
+	__u32 wanted;		/* the generation that the kernel asks user space for */
 	__s64 live_cnt;		/* without what the stripes still hold back */
 };
 _Static_assert(sizeof(struct blocks_index) == 48, "same layout on both sides");
@@ -211,7 +211,7 @@ struct leak_settings {
 
 /* What the ring buffer of leak carries: only what is rare. Look at leak_state for the rest. */
 enum leak_event_type {
-	LEAK_EVENT_RESTOCK = 1,	/* the books flipped to the next generation */
+	LEAK_EVENT_RESTOCK = 1,	/* the books will need the next generation soon */
 	LEAK_EVENT_EXEC,
 	LEAK_EVENT_EXIT,
 };

@@ -154,11 +154,15 @@ static __always_inline void book_death(__u64 size_flags, __u64 time_stack)
 	}
 }
 
-/* The kernel flips, user space restocks: nothing waits for ebb to be scheduled. */
+/*
+ * The kernel flips, user space restocks. It is asked for the next generation at a quarter of the load (while
+ * the books are small and time is short: at once) and has until all is full; at half the load, if the
+ * generation is there, the kernel goes on to it by itself.
+ */
 static __always_inline void blocks_flip(struct blocks_index *index)
 {
 	struct leak_event event = { .type = LEAK_EVENT_RESTOCK };
-	__u32 g = block_once(index->generation);
+	__u32 g = block_once(index->generation), wanted = block_once(index->wanted);
 	__s64 slots;
 
 	block_hide(g);
@@ -166,10 +170,12 @@ static __always_inline void blocks_flip(struct blocks_index *index)
 		return;
 	slots = (__s64)block_once(index->chunks_cnt[g]) * BLOCKS_BUCKETS * BLOCKS_SLOTS;
 	/* live_cnt may be below 0 for a moment: another CPU handed over its deaths first */
-	if (index->live_cnt < slots / 2 || g >= block_once(index->stocked))
+	if (index->live_cnt < (g < 2 ? slots / 8 : slots / 4))
 		return;
-	if (__sync_val_compare_and_swap(&index->generation, g, g + 1) == g)
+	if (wanted <= g && __sync_val_compare_and_swap(&index->wanted, wanted, g + 1) == wanted)
 		bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);
+	if (index->live_cnt >= slots / 2 && g < block_once(index->stocked))
+		__sync_val_compare_and_swap(&index->generation, g, g + 1);
 }
 
 /* One block more or less. CPUs keep their own account and hand it over in batches. */

@@ -118,7 +118,7 @@ static void on_started(struct session *s, void *ctx)
 	int cnt;
 
 	log_info("attached to %zu sites of process %d by %s; every allocation counts from now on", run->plan->sites_cnt,
-		 (int)run->target->pid, attach_mode_name(run->selftest.mode));
+		 (int)run->target->pid, leak_source.attached_by(s->source));
 	cnt = attach_verify(run->plan, run->target, &missing);
 	for (int i = 0; i < cnt; i++)
 		log_warn("no breakpoint at %s+%u in the process: calls of it are not seen (huge or remapped text)",

@@ -18,41 +18,64 @@ struct books {
 	bool refused;			/* the kernel gave no more memory */
 };
 
-static int chunk_add(struct books *b)
+static int chunk_new(void)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	uint32_t i = b->chunks_cnt;
-	int fd, err;
 
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "blocks_chunk", 4, BLOCKS_CHUNK_BYTES, 1, &opts);
-	if (fd < 0)
-		return fd;
-	err = bpf_map_update_elem(b->outer_fd, &i, &fd, BPF_ANY);
-	if (err) {
-		close(fd);
-		return err;
-	}
-	b->chunk_fds[b->chunks_cnt++] = fd;
-	return 0;
+	return bpf_map_create(BPF_MAP_TYPE_ARRAY, "blocks_chunk", 4, BLOCKS_CHUNK_BYTES, 1, &opts);
 }
 
 /*
- * Stocks generation g, then says so to the kernel, which may flip to it from then on.
+ * Puts the chunks [first, first + cnt) into the outer map. Every single update waits for an RCU grace period,
+ * 10 ms on a busy machine, so they go in one batch; kernels before 5.15 have none, those before 6.8 wait for
+ * each element all the same.
  */
+static int chunks_publish(struct books *b, uint32_t first, uint32_t cnt)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_ANY);
+	uint32_t *keys = malloc(cnt * sizeof(*keys));
+	uint32_t done = cnt;
+	int err;
+
+	if (!keys)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cnt; i++)
+		keys[i] = first + i;
+	err = bpf_map_update_batch(b->outer_fd, keys, b->chunk_fds + first, &done, &opts);
+	if (err) {
+		err = 0;
+		for (uint32_t i = 0; !err && i < cnt; i++)
+			err = bpf_map_update_elem(b->outer_fd, &keys[i], &b->chunk_fds[first + i], BPF_ANY);
+	}
+	free(keys);
+	return err;
+}
+
+/* Stocks generation g, then says so to the kernel, which may flip to it from then on. */
 static int generation_stock(struct books *b, uint32_t g)
 {
-	while (b->chunks_cnt < b->limits[g]) {
-		int err = chunk_add(b);
+	uint32_t first = b->chunks_cnt;
+	int err;
 
-		if (err)
-			return err;
+	while (b->chunks_cnt < b->limits[g]) {
+		int fd = chunk_new();
+
+		if (fd < 0)
+			return fd;
+		b->chunk_fds[b->chunks_cnt++] = fd;
 	}
+	err = chunks_publish(b, first, b->chunks_cnt - first);
+	if (err)
+		return err;
 	__atomic_store_n(&b->index->chunks_cnt[g], b->limits[g], __ATOMIC_RELEASE);
 	__atomic_store_n(&b->index->stocked, g, __ATOMIC_RELEASE);
 	return 0;
 }
 
-/* 1, 4, 16 … chunks; the last takes what the limit leaves. */
+/*
+ * 1, 4, 16, 64, 128, 256 … chunks; the last takes what the limit leaves. In fewer, larger steps a search
+ * looks at fewer places; from 64 MiB on memory counts more.
+ */
 static void generations_plan(struct books *b, uint64_t max_bytes)
 {
 	uint64_t max = max_bytes / BLOCKS_CHUNK_BYTES, n = 1;
@@ -63,9 +86,9 @@ static void generations_plan(struct books *b, uint64_t max_bytes)
 		max = BLOCKS_CHUNKS_MAX;
 	while (n < max && b->generations_cnt < BLOCKS_GENERATIONS_MAX - 1) {
 		b->limits[b->generations_cnt++] = n;
-		n *= 4;
+		n *= n < 64 ? 4 : 2;
 	}
-	b->limits[b->generations_cnt++] = max < n ? max : n;
+	b->limits[b->generations_cnt++] = max;
 }
 
 int books_open(int outer_fd, struct blocks_index *index, uint64_t max_bytes, struct books **ret)
@@ -104,12 +127,14 @@ struct books *books_free(struct books *b)
 
 int books_restock(struct books *b)
 {
-	uint32_t next = __atomic_load_n(&b->index->generation, __ATOMIC_ACQUIRE) + 1;
+	uint32_t next = __atomic_load_n(&b->index->wanted, __ATOMIC_ACQUIRE);
 	int err;
 
 	if (b->refused || next >= b->generations_cnt || b->index->stocked >= next)
 		return 0;
 	err = generation_stock(b, next);
+	log_debug("books: generation %u stocked with %u chunks, %lld blocks live", next, b->limits[next],
+		  (long long)b->index->live_cnt);
 	if (err)
 		b->refused = true;
 	return err;

@@ -21,7 +21,7 @@ int books_open(int outer_fd, struct blocks_index *index, uint64_t max_bytes, str
 struct books *books_free(struct books *b);
 
 /*
- * Stocks the generation after the one in use, if the limit allows; cheap when there is nothing to do.
+ * Stocks the generation that the kernel asks for, if the limit allows; cheap when there is nothing to do.
  * A negative errno when the kernel refuses the memory: the books then stay as large as they are.
  */
 int books_restock(struct books *b);

@@ -287,7 +287,16 @@ static int settings_fill(struct source *s, struct leak_settings *set)
 	return 0;
 }
 
-/* Stacks cost about 300 bytes each in the kernel (key, index, counters): a quarter of the memory at most. */
+/* What the maps take beside the chunks of blocks when the target is idle; see loader_map_bytes(). */
+#define FIXED_BYTES	(4ull << 20)
+
+/* The part of --max-memory that blocks may take. */
+static uint64_t blocks_limit(uint64_t max_memory_bytes)
+{
+	return max_memory_bytes > 2 * FIXED_BYTES ? max_memory_bytes - FIXED_BYTES : max_memory_bytes / 2;
+}
+
+/* A stack may cost 100 bytes and more (key, index, counters): a fortieth of the memory at most. */
 static uint32_t stacks_limit(uint64_t max_memory_bytes)
 {
 	uint64_t n = max_memory_bytes / 4096;
@@ -368,7 +377,7 @@ static int open_maps(struct source *s)
 		err = counters_restock(s);
 	if (!err)
 		err = books_open(bpf_map__fd(skel->maps.blocks_chunks), &s->state->blocks,
-				 s->options.max_memory_bytes, &s->books);
+				 blocks_limit(s->options.max_memory_bytes), &s->books);
 	if (err)
 		return err;
 	s->rings = ring_buffer__new(bpf_map__fd(skel->maps.stack_events), on_stack, s, NULL);
@@ -390,11 +399,77 @@ static int open_profile(struct source *s)
 	return err;
 }
 
-static struct source *leak_close(struct source *s);
+/* Everything that belongs to one way of attaching, undone. */
+static void unprepare(struct source *s)
+{
+	s->attach = attach_free(s->attach);
+	ring_buffer__free(s->rings);
+	s->rings = NULL;
+	s->books = books_free(s->books);
+	for (uint32_t i = 0; i < s->counters_cnt; i++)
+		munmap(s->counters[i], COUNTERS_CHUNK * sizeof(struct stack_counters));
+	s->counters_cnt = 0;
+	if (s->state)
+		munmap(s->state, sizeof(*s->state));
+	if (s->stripes)
+		munmap((void *)s->stripes, LEAK_STRIPES * sizeof(*s->stripes));
+	if (s->stack_state)
+		munmap(s->stack_state, sizeof(*s->stack_state));
+	s->state = NULL;
+	s->stripes = NULL;
+	s->stack_state = NULL;
+	leak_session_bpf__destroy(s->session);
+	leak_bpf__destroy(s->skel);
+	s->session = NULL;
+	s->skel = NULL;
+	free(s->stacks);
+	s->stacks = NULL;
+	s->stacks_size = s->stacks_known = 0;
+}
+
+/* Loads for s->mode. *ret_what: what failed. */
+static int prepare(struct source *s, const char **ret_what)
+{
+	int err;
+
+	*ret_what = "loading the programs of leak";
+	err = load_programs(s);
+	if (err)
+		return err;
+	*ret_what = "setting up the books of leak";
+	err = open_maps(s);
+	if (!err)
+		err = clock_open(s);
+	if (!err)
+		err = open_profile(s);
+	return err;
+}
+
+/* The next way of attaching, when this one failed; false when there is none, or the user forced one. */
+static bool fall_back(struct source *s, const char *what, int err)
+{
+	if (s->mode + 1 >= ATTACH_MODES || s->ctx.selftest->forced)
+		return false;
+	log_debug("%s by %s: %s; trying %s", what, attach_mode_name(s->mode), strerror(-err),
+		  attach_mode_name(s->mode + 1));
+	unprepare(s);
+	s->mode++;
+	return true;
+}
+
+static struct source *leak_close(struct source *s)
+{
+	if (!s)
+		return NULL;
+	unprepare(s);
+	free(s);
+	return NULL;
+}
 
 static int leak_open(const struct source_context *ctx, const void *options, struct source **ret)
 {
 	struct source *s = calloc(1, sizeof(*s));
+	const char *what = "raising limits";
 	int err;
 
 	if (!s)
@@ -404,25 +479,16 @@ static int leak_open(const struct source_context *ctx, const void *options, stru
 	s->mode = ctx->selftest->mode;
 	err = loader_prepare();
 	if (!err)
-		err = load_programs(s);
+		err = prepare(s, &what);
+	while (err && fall_back(s, what, err))
+		err = prepare(s, &what);
 	if (err) {
-		err = loader_error(err, "loading the programs of leak");
-		goto out;
-	}
-	err = open_maps(s);
-	if (!err)
-		err = clock_open(s);
-	if (!err)
-		err = open_profile(s);
-	if (err) {
-		err = log_error(err, "setting up the books of leak: %s", strerror(-err));
-		goto out;
+		err = loader_error(err, what);
+		leak_close(s);
+		return err;
 	}
 	*ret = s;
 	return 0;
-out:
-	leak_close(s);
-	return err;
 }
 
 /* The exec and exit of the target. */
@@ -435,7 +501,8 @@ static int attach_life(struct source *s)
 	return s->skel->links.leak_exit ? 0 : -errno;
 }
 
-static int leak_attach(struct source *s)
+/* Attaches by s->mode. *ret_what: what failed. */
+static int attach_all(struct source *s, const char **ret_what)
 {
 	const struct attach_programs progs = {
 		.session_fd = s->session ? bpf_program__fd(s->session->progs.leak_session) : -1,
@@ -443,17 +510,35 @@ static int leak_attach(struct source *s)
 		.return_fd = bpf_program__fd(s->skel->progs.leak_return),
 		.free_fd = bpf_program__fd(s->skel->progs.leak_free),
 	};
-	int err = attach_life(s);
+	int err;
 
+	*ret_what = "watching the target's exec and exit";
+	err = attach_life(s);
 	if (err)
-		return log_error(err, "watching the target's exec and exit: %s", strerror(-err));
-	err = attach_plan(s->ctx.plan, s->ctx.target, s->mode, &progs, &s->attach);
-	if (err == -ESRCH)
-		return err;	/* it has just ended: the session knows better words */
-	if (err)
-		return log_error(err, "attaching by %s to process %d: %s", attach_mode_name(s->mode),
-				 (int)s->ctx.target->pid, strerror(-err));
-	return 0;
+		return err;
+	*ret_what = "attaching to the process";
+	return attach_plan(s->ctx.plan, s->ctx.target, s->mode, &progs, &s->attach);
+}
+
+static int leak_attach(struct source *s)
+{
+	const char *what;
+	int err = attach_all(s, &what);
+
+	/* -ESRCH: it has just ended; the session has the words for that */
+	while (err && err != -ESRCH && target_is_alive(s->ctx.target) && fall_back(s, what, err)) {
+		err = prepare(s, &what);
+		if (!err)
+			err = attach_all(s, &what);
+	}
+	if (!err || err == -ESRCH)
+		return err;
+	return log_error(err, "%s by %s: %s", what, attach_mode_name(s->mode), strerror(-err));
+}
+
+static const char *leak_attached_by(const struct source *s)
+{
+	return attach_mode_name(s->mode);
 }
 
 static int leak_fd(const struct source *s)
@@ -602,28 +687,6 @@ static void leak_detach(struct source *s)
 	s->missed_cnt = loader_missed(s->skel->obj) + (s->session ? loader_missed(s->session->obj) : 0);
 }
 
-static struct source *leak_close(struct source *s)
-{
-	if (!s)
-		return NULL;
-	attach_free(s->attach);
-	ring_buffer__free(s->rings);
-	books_free(s->books);
-	for (uint32_t i = 0; i < s->counters_cnt; i++)
-		munmap(s->counters[i], COUNTERS_CHUNK * sizeof(struct stack_counters));
-	if (s->state)
-		munmap(s->state, sizeof(*s->state));
-	if (s->stripes)
-		munmap((void *)s->stripes, LEAK_STRIPES * sizeof(*s->stripes));
-	if (s->stack_state)
-		munmap((void *)s->stack_state, sizeof(*s->stack_state));
-	leak_session_bpf__destroy(s->session);
-	leak_bpf__destroy(s->skel);
-	free(s->stacks);
-	free(s);
-	return NULL;
-}
-
 void leak_set_cutoff(struct source *s, uint64_t cutoff_ns)
 {
 	s->cutoff_ns = cutoff_ns;
@@ -643,6 +706,7 @@ const struct source_type leak_source = {
 	.values = leak_values,
 	.open = leak_open,
 	.attach = leak_attach,
+	.attached_by = leak_attached_by,
 	.fd = leak_fd,
 	.on_event = leak_on_event,
 	.misses_code = leak_misses_code,

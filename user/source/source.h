@@ -48,6 +48,7 @@ struct source_type {
 	int (*open)(const struct source_context *ctx, const void *options, struct source **ret);
 	/* Attaches; from its return on everything counts. Prints what is wrong. */
 	int (*attach)(struct source *s);
+	const char *(*attached_by)(const struct source *s);	/* the way that worked: "session" … */
 	int (*fd)(const struct source *s);	/* for epoll; the source keeps it */
 	int (*on_event)(struct source *s);
 	/* Whether it met code that it did not know: the target may have mapped some. */

@@ -179,7 +179,7 @@ static int price_measure(enum attach_mode mode, struct trap_price *ret)
 
 int selftest_run(enum attach_mode first, bool only, struct selftest *ret)
 {
-	struct selftest st = { .mode_err = { 1, 1, 1 } };
+	struct selftest st = { .forced = only, .mode_err = { 1, 1, 1 } };
 	int err = -EOPNOTSUPP;
 
 	for (int i = first; i < ATTACH_MODES; i++) {
