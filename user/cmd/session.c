@@ -149,7 +149,9 @@ static int snapshot(struct session *s, bool last)
 	uint64_t begin_ns;
 	int err;
 
-	s->now_ns = begin_ns = clock_ns();
+	begin_ns = clock_ns();
+	if (!last)
+		s->now_ns = begin_ns;	/* the last one is of the moment when the probes began to come off */
 	c->before(s, c->ctx);
 	err = c->type->snapshot(s->source);
 	if (err)
@@ -279,6 +281,7 @@ int session_run(struct session *s, const struct session_config *config)
 		err = loop_run(s, &l);
 	}
 out:
+	s->now_ns = clock_ns();
 	if (s->source)
 		config->type->detach(s->source);
 	loop_close(&l);

@@ -19,8 +19,11 @@
 #include "leak.skel.h"
 #include "leak_session.skel.h"
 #include "source/books.h"
+#include "source/counters.h"
 #include "source/leak.h"
 #include "source/loader.h"
+#include "source/stacks.h"
+#include "source/ticks.h"
 #include "trace/attach.h"
 #include "trace/code.h"
 
@@ -38,17 +41,11 @@ struct source {
 	struct leak_state *state;
 	const struct leak_stripe *stripes;
 	struct stack_state *stack_state;
-	struct stack_counters *counters[COUNTERS_CHUNKS_MAX];
-	uint32_t counters_cnt;			/* chunks in the outer map */
+	struct counters counters;
 
-	int process;				/* index in the profile */
-	int *stacks;				/* stack index -> index in the profile, -1 = not seen yet */
-	uint32_t stacks_size;
-	uint32_t stacks_known;			/* one more than the highest index that is set */
-	uint64_t stacks_garbled_cnt;
-	int ring_err;				/* of an event handler */
+	struct stacks stacks;
 
-	uint64_t hz;				/* jiffies a second */
+	struct ticks ticks;
 	uint64_t outside_seen;			/* stack_state.outside_cnt at the last look at the code */
 	uint64_t missed_cnt;			/* runs that the kernel skipped, read at detaching */
 	uint64_t cutoff_ns;
@@ -98,148 +95,9 @@ static uint64_t counter_sum(const struct source *s, enum leak_counter counter)
 	return sum;
 }
 
-static int counters_stock(struct source *s)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	size_t bytes = COUNTERS_CHUNK * sizeof(struct stack_counters);
-	uint32_t i = s->counters_cnt;
-	int fd, err;
-
-	if (i >= COUNTERS_CHUNKS_MAX)
-		return 0;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "leak_counters", 4, sizeof(struct stack_counters), COUNTERS_CHUNK,
-			    &opts);
-	if (fd < 0)
-		return fd;
-	s->counters[i] = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-	err = s->counters[i] == MAP_FAILED ? -errno :
-	      bpf_map_update_elem(bpf_map__fd(s->skel->maps.leak_counters), &i, &fd, BPF_ANY);
-	close(fd);	/* the outer map and the mapping keep it */
-	if (!err)
-		s->counters_cnt++;
-	return err;
-}
-
-/* One chunk of counters is always ahead of the stacks. */
-static int counters_restock(struct source *s)
-{
-	while (s->counters_cnt * COUNTERS_CHUNK < s->stacks_known + COUNTERS_CHUNK / 2 + 1) {
-		uint32_t before = s->counters_cnt;
-		int err = counters_stock(s);
-
-		if (err || s->counters_cnt == before)
-			return err;
-	}
-	return 0;
-}
-
-static int stack_set(struct source *s, uint32_t index, int stack)
-{
-	if (stack < 0)
-		return stack;
-	if (index >= s->stacks_size) {
-		uint32_t size = s->stacks_size ? s->stacks_size : 1024;
-		int *stacks;
-
-		while (size <= index)
-			size *= 2;
-		stacks = realloc(s->stacks, size * sizeof(*stacks));
-		if (!stacks)
-			return -ENOMEM;
-		for (uint32_t i = s->stacks_size; i < size; i++)
-			stacks[i] = -1;
-		s->stacks = stacks;
-		s->stacks_size = size;
-	}
-	s->stacks[index] = stack;
-	if (index >= s->stacks_known)
-		s->stacks_known = index + 1;
-	return 0;
-}
-
-static int on_stack(void *ctx, void *data, size_t size)
-{
-	const struct stack_event *e = data;
-	struct source *s = ctx;
-	__u64 hash[2] = { STACK_HASH_SEED0, STACK_HASH_SEED1 };
-	int stack, err;
-
-	if (size < offsetof(struct stack_event, frames) || e->frames_cnt > STACK_FRAMES_MAX ||
-	    size < offsetof(struct stack_event, frames) + 8ull * e->frames_cnt || e->index >= STACKS_MAX)
-		return 0;
-	for (uint32_t i = 0; i < e->frames_cnt; i++)
-		stack_hash_add(hash, e->frames[i]);
-	if (hash[0] == e->hash[0] && hash[1] == e->hash[1]) {
-		stack = profile_stack(s->ctx.profile, s->process, (const uint64_t *)e->frames, e->frames_cnt, true,
-				      e->outside);
-	} else {	/* another task wrote into the scratch meanwhile; the program books nothing to it */
-		s->stacks_garbled_cnt++;
-		stack = profile_stack_label(s->ctx.profile, s->process, "[stack garbled]");
-	}
-	err = stack_set(s, e->index, stack);
-	if (err)
-		s->ring_err = err;
-	return 0;
-}
-
 static int on_leak_event(void *ctx, void *data, size_t size)
 {
 	(void)ctx, (void)data, (void)size;	/* it woke us; what happened is in the state */
-	return 0;
-}
-
-/* The value of CONFIG_HZ, from two readings of both clocks: one of the few that kernels are built with. */
-static int clock_read(const struct source *s, uint64_t *ret_jiffies, uint64_t *ret_ns)
-{
-	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	int err = bpf_prog_test_run_opts(bpf_program__fd(s->skel->progs.leak_clock), &opts);
-
-	if (err)
-		return err;
-	*ret_jiffies = s->state->clock_jiffies;
-	*ret_ns = s->state->clock_ns;
-	return 0;
-}
-
-static int clock_open(struct source *s)
-{
-	static const unsigned int known[] = { 100, 250, 300, 1000 };
-	uint64_t jiffies, jiffies_end, ns, ns_end;
-	double hz, best = 0;
-	int err;
-
-	/* begin at a tick; 20 ms tell 250 from 300, which differ by one tick in 20 ms */
-	err = clock_read(s, &jiffies_end, &ns_end);
-	do {
-		jiffies = jiffies_end;
-		ns = ns_end;
-		err = err ? err : clock_read(s, &jiffies_end, &ns_end);
-	} while (!err && jiffies_end == jiffies);
-	jiffies = jiffies_end;
-	ns = ns_end;
-	while (!err && (ns_end - ns < 40000000 || jiffies_end - jiffies < 4))
-		err = clock_read(s, &jiffies_end, &ns_end);
-	if (err)
-		return err;
-	hz = (jiffies_end - jiffies) * 1e9 / (ns_end - ns);
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (!best || (hz > known[i] ? hz / known[i] : known[i] / hz) < (hz > best ? hz / best : best / hz))
-			best = known[i];
-	}
-	s->hz = best;
-	log_debug("clock of the books: %" PRIu64 " ticks a second", s->hz);
-	return 0;
-}
-
-/* The moment ns of CLOCK_MONOTONIC on the clock of the books. */
-static int clock_jiffies(const struct source *s, uint64_t at_ns, uint64_t *ret_jiffies)
-{
-	uint64_t jiffies, ns;
-	int err = clock_read(s, &jiffies, &ns);
-
-	if (err)
-		return err;
-	*ret_jiffies = at_ns < ns ? jiffies - (ns - at_ns) * s->hz / 1000000000 : jiffies;
 	return 0;
 }
 
@@ -373,14 +231,15 @@ static int open_maps(struct source *s)
 		return err;
 	s->stack_state->next = STACK_FIRST;
 	err = leak_on_target(s);
+	counters_open(&s->counters, bpf_map__fd(skel->maps.leak_counters));
 	if (!err)
-		err = counters_restock(s);
+		err = counters_restock(&s->counters, STACK_FIRST);
 	if (!err)
 		err = books_open(bpf_map__fd(skel->maps.blocks_chunks), &s->state->blocks,
 				 blocks_limit(s->options.max_memory_bytes), &s->books);
 	if (err)
 		return err;
-	s->rings = ring_buffer__new(bpf_map__fd(skel->maps.stack_events), on_stack, s, NULL);
+	s->rings = ring_buffer__new(bpf_map__fd(skel->maps.stack_events), stacks_on_event, &s->stacks, NULL);
 	if (!s->rings)
 		return -errno;
 	return ring_buffer__add(s->rings, bpf_map__fd(skel->maps.leak_events), on_leak_event, s);
@@ -388,14 +247,11 @@ static int open_maps(struct source *s)
 
 static int open_profile(struct source *s)
 {
-	int err;
+	const struct target *t = s->ctx.target;
+	int err = stacks_open(&s->stacks, s->ctx.profile, t->pid, t->comm);
 
-	s->process = profile_process(s->ctx.profile, s->ctx.target->pid, s->ctx.target->comm);
-	if (s->process < 0)
-		return s->process;
-	err = stack_set(s, STACK_FULL, profile_stack_label(s->ctx.profile, s->process, "[stacks full]"));
 	if (!err && s->options.no_stacks)
-		err = stack_set(s, STACK_FIRST, profile_stack_label(s->ctx.profile, s->process, "[no stacks]"));
+		err = stacks_label(&s->stacks, STACK_FIRST, "[no stacks]");
 	return err;
 }
 
@@ -406,9 +262,8 @@ static void unprepare(struct source *s)
 	ring_buffer__free(s->rings);
 	s->rings = NULL;
 	s->books = books_free(s->books);
-	for (uint32_t i = 0; i < s->counters_cnt; i++)
-		munmap(s->counters[i], COUNTERS_CHUNK * sizeof(struct stack_counters));
-	s->counters_cnt = 0;
+	counters_close(&s->counters);
+	stacks_close(&s->stacks);
 	if (s->state)
 		munmap(s->state, sizeof(*s->state));
 	if (s->stripes)
@@ -422,9 +277,6 @@ static void unprepare(struct source *s)
 	leak_bpf__destroy(s->skel);
 	s->session = NULL;
 	s->skel = NULL;
-	free(s->stacks);
-	s->stacks = NULL;
-	s->stacks_size = s->stacks_known = 0;
 }
 
 /* Loads for s->mode. *ret_what: what failed. */
@@ -439,7 +291,7 @@ static int prepare(struct source *s, const char **ret_what)
 	*ret_what = "setting up the books of leak";
 	err = open_maps(s);
 	if (!err)
-		err = clock_open(s);
+		err = ticks_open(&s->ticks, bpf_program__fd(s->skel->progs.leak_clock), s->state);
 	if (!err)
 		err = open_profile(s);
 	return err;
@@ -551,9 +403,9 @@ static int leak_on_event(struct source *s)
 	int err = ring_buffer__consume(s->rings);
 
 	if (err >= 0)
-		err = s->ring_err;
+		err = s->stacks.err;
 	if (!err)
-		err = counters_restock(s);
+		err = counters_restock(&s->counters, s->stacks.known);
 	if (err)
 		return log_error(err, "reading new stacks: %s", strerror(-err));
 	err = books_restock(s->books);
@@ -567,37 +419,36 @@ struct scan {
 	uint64_t cutoff, older;		/* jiffies; 0 = not wanted */
 };
 
+static void value_add(struct profile *p, int stack, enum leak_value value, int64_t n)
+{
+	profile_value_set(p, stack, value, profile_value(p, stack, value) + n);
+}
+
 static void scan_block(const struct block_slot *block, void *ctx)
 {
 	const struct scan *scan = ctx;
-	struct source *s = scan->s;
-	struct profile *p = s->ctx.profile;
-	uint32_t index = block_stack(block);
-	int stack = index < s->stacks_size ? s->stacks[index] : -1;
+	struct profile *p = scan->s->ctx.profile;
+	int stack = stacks_at(&scan->s->stacks, block_stack(block));
 
 	if (stack < 0)
 		return;	/* born after the rings were read: the next snapshot has it */
 	if (scan->cutoff && block_time(block) <= scan->cutoff)
-		profile_value_set(p, stack, LEAK_OLD_BLOCKS, profile_value(p, stack, LEAK_OLD_BLOCKS) + 1);
+		value_add(p, stack, LEAK_OLD_BLOCKS, 1);
 	if (scan->older && block_time(block) <= scan->older) {
-		profile_value_set(p, stack, LEAK_HELD_BLOCKS, profile_value(p, stack, LEAK_HELD_BLOCKS) + 1);
-		profile_value_set(p, stack, LEAK_HELD_BYTES,
-				  profile_value(p, stack, LEAK_HELD_BYTES) + (int64_t)block_size(block));
+		value_add(p, stack, LEAK_HELD_BLOCKS, 1);
+		value_add(p, stack, LEAK_HELD_BYTES, block_size(block));
 	}
 }
 
 static int snapshot_blocks(struct source *s)
 {
 	struct scan scan = { .s = s };
-	uint64_t jiffies, ns;
 	int err = 0;
 
 	if (s->cutoff_ns)
-		err = clock_jiffies(s, s->cutoff_ns, &scan.cutoff);
-	if (!err && s->options.older_ns) {
-		err = clock_read(s, &jiffies, &ns);
-		scan.older = jiffies - s->options.older_ns * s->hz / 1000000000;
-	}
+		err = ticks_at(&s->ticks, s->cutoff_ns, &scan.cutoff);
+	if (!err && s->options.older_ns)
+		err = ticks_ago(&s->ticks, s->options.older_ns, &scan.older);
 	if (err || (!scan.cutoff && !scan.older))
 		return err;
 	return books_each(s->books, scan_block, &scan);
@@ -607,28 +458,19 @@ static void snapshot_counters(struct source *s)
 {
 	struct profile *p = s->ctx.profile;
 
-	for (uint32_t i = STACK_FULL; i < s->stacks_known; i++) {
-		const struct stack_counters *c;
-		uint64_t died_cnt, died_bytes, born_cnt, born_bytes;
-		int stack = s->stacks[i];
+	/* several indexes may be one stack: two CPUs saw it first at the same time */
+	for (uint32_t i = STACK_FULL; i < s->stacks.known; i++) {
+		struct stack_counters c = counters_read(&s->counters, i);
+		int stack = stacks_at(&s->stacks, i);
 
-		if (stack < 0 || i / COUNTERS_CHUNK >= s->counters_cnt)
+		if (stack < 0)
 			continue;
-		c = &s->counters[i / COUNTERS_CHUNK][i % COUNTERS_CHUNK];
-		/* deaths first: a block that is born and dies in between is seen as held, never as -1 */
-		died_cnt = __atomic_load_n(&c->died_cnt, __ATOMIC_ACQUIRE);
-		died_bytes = __atomic_load_n(&c->died_bytes, __ATOMIC_ACQUIRE);
-		born_cnt = __atomic_load_n(&c->born_cnt, __ATOMIC_ACQUIRE);
-		born_bytes = __atomic_load_n(&c->born_bytes, __ATOMIC_ACQUIRE);
-		/* several indexes may be one stack: two CPUs saw it first at the same time */
-		profile_value_set(p, stack, LEAK_ALLOC_BLOCKS, profile_value(p, stack, LEAK_ALLOC_BLOCKS) + (int64_t)born_cnt);
-		profile_value_set(p, stack, LEAK_ALLOC_BYTES, profile_value(p, stack, LEAK_ALLOC_BYTES) + (int64_t)born_bytes);
+		value_add(p, stack, LEAK_ALLOC_BLOCKS, c.born_cnt);
+		value_add(p, stack, LEAK_ALLOC_BYTES, c.born_bytes);
 		if (s->options.older_ns)
 			continue;	/* held comes from the blocks */
-		profile_value_set(p, stack, LEAK_HELD_BLOCKS,
-				  profile_value(p, stack, LEAK_HELD_BLOCKS) + (int64_t)(born_cnt - died_cnt));
-		profile_value_set(p, stack, LEAK_HELD_BYTES,
-				  profile_value(p, stack, LEAK_HELD_BYTES) + (int64_t)(born_bytes - died_bytes));
+		value_add(p, stack, LEAK_HELD_BLOCKS, (int64_t)(c.born_cnt - c.died_cnt));
+		value_add(p, stack, LEAK_HELD_BYTES, (int64_t)(c.born_bytes - c.died_bytes));
 	}
 }
 
@@ -674,9 +516,7 @@ static void leak_life(const struct source *s, struct source_life *ret)
 
 static uint64_t leak_kernel_bytes(const struct source *s)
 {
-	uint64_t bytes = loader_map_bytes(s->skel->obj) + books_bytes(s->books);
-
-	return bytes + s->counters_cnt * COUNTERS_CHUNK * sizeof(struct stack_counters);
+	return loader_map_bytes(s->skel->obj) + books_bytes(s->books) + counters_bytes(&s->counters);
 }
 
 static void leak_detach(struct source *s)
