@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # Rewrites tests/golden/ from what the writers make now. Read the diff before committing it.
 set -e
 cd "$(dirname "$0")/.."

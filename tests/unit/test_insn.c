@@ -72,7 +72,7 @@ static void check_want(const struct want *w, size_t cnt)
 		size_t len;
 
 		bytes = bytes_parse(w->bytes, &len);
-		err = insn_site_find(bytes, len, VA, true, &site);
+		err = insn_site_find(bytes, len, VA, true, 6, &site);
 		free(bytes);
 		if (w->reason) {
 			if (CHECK_EQ(err, 0)) {
@@ -282,20 +282,20 @@ TEST(size)
 	struct insn_site site;
 
 	X86_ONLY;
-	if (CHECK_EQ(insn_site_find(code, sizeof(code), VA, false, &site), 0)) {
+	if (CHECK_EQ(insn_site_find(code, sizeof(code), VA, false, 6, &site), 0)) {
 		CHECK_EQ(site.delta_bytes, 0);
 		CHECK_STR(site.reason, WHY_NO_SIZE);
 		CHECK_STR(site.text, "test rdi, rdi");
 	}
-	if (CHECK_EQ(insn_site_find(code + 3, sizeof(code) - 3, VA, false, &site), 0))
+	if (CHECK_EQ(insn_site_find(code + 3, sizeof(code) - 3, VA, false, 6, &site), 0))
 		CHECK_STR(site.reason, ENTRY);
 	if (!CHECK(large))
 		return;
 	memset(large, 0x90, len);
 	memcpy(large, code, sizeof(code));
-	if (CHECK_EQ(insn_site_find(large, len, VA, true, &site), 0))
+	if (CHECK_EQ(insn_site_find(large, len, VA, true, 6, &site), 0))
 		CHECK_STR(site.reason, WHY_LARGE);
-	if (CHECK_EQ(insn_site_find(large, len - 1, VA, true, &site), 0))
+	if (CHECK_EQ(insn_site_find(large, len - 1, VA, true, 6, &site), 0))
 		CHECK_EQ(site.delta_bytes, 3);
 	free(large);
 }
@@ -340,7 +340,7 @@ TEST(random)
 			x ^= x << 13, x ^= x >> 7, x ^= x << 17;
 			bytes[i] = i < 3 && round & 1 ? test[i] : (unsigned char)(x >> 32);
 		}
-		if (!insn_site_find(bytes, len, VA, true, &site)) {
+		if (!insn_site_find(bytes, len, VA, true, 6, &site)) {
 			CHECK(site.delta_bytes < len);
 			CHECK(!site.delta_bytes || site.emulated);
 		}
@@ -388,17 +388,22 @@ static const char *last_operand(const char *operands)
 	return last;
 }
 
+static unsigned int protected_args;	/* args_cnt of the site that is being checked */
+
 static bool is_argument_or_stack(const char *operand)
 {
-	static const char *const regs[] = {
-		"%rdi", "%edi", "%di", "%dil", "%rsi", "%esi", "%si", "%sil", "%rdx", "%edx", "%dx", "%dl", "%dh", "%rcx",
-		"%ecx", "%cx", "%cl", "%ch", "%r8", "%r8d", "%r8w", "%r8b", "%r9", "%r9d", "%r9w", "%r9b", "%rsp", "%esp",
-		"%rbp", "%ebp",
+	static const char *const args[6][5] = {
+		{ "%rdi", "%edi", "%di", "%dil" }, { "%rsi", "%esi", "%si", "%sil" },
+		{ "%rdx", "%edx", "%dx", "%dl", "%dh" }, { "%rcx", "%ecx", "%cx", "%cl", "%ch" },
+		{ "%r8", "%r8d", "%r8w", "%r8b" }, { "%r9", "%r9d", "%r9w", "%r9b" },
 	};
 
-	for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
-		if (!strcmp(operand, regs[i]))
-			return true;
+	for (unsigned int i = 0; i < protected_args; i++)
+		for (int j = 0; j < 5 && args[i][j]; j++)
+			if (!strcmp(operand, args[i][j]))
+				return true;
+	if (!strcmp(operand, "%rsp") || !strcmp(operand, "%esp") || !strcmp(operand, "%rbp") || !strcmp(operand, "%ebp"))
+		return true;
 	return strstr(operand, "(%rsp") || strstr(operand, "(%rbp");
 }
 
@@ -483,9 +488,10 @@ static void check_objdump(struct library *lib, const struct image_symbol *sym, c
 
 static int check_symbol(const struct image_symbol *sym, void *ctx)
 {
+	static const unsigned int args_cnts[] = { 6, 3, 2, 1 };
+	struct insn_site site = { 0 };
 	struct library *lib = ctx;
 	const unsigned char *code;
-	struct insn_site site;
 	size_t len;
 
 	if (sym->type != IMAGE_FUNC || !is_allocator(sym->name))
@@ -497,12 +503,19 @@ static int check_symbol(const struct image_symbol *sym, void *ctx)
 	if (!lib->seen)
 		abort();
 	lib->seen[lib->seen_cnt++] = sym->va;
-	if (!CHECK_EQ(image_text(lib->img, sym->va, sym->size ? sym->size : 16, &code, &len), 0) ||
-	    !CHECK_EQ(insn_site_find(code, len, sym->va, sym->size == len, &site), 0))
+	if (!CHECK_EQ(image_text(lib->img, sym->va, sym->size ? sym->size : 16, &code, &len), 0))
 		return 0;
+	for (unsigned int i = 0; i < sizeof(args_cnts) / sizeof(args_cnts[0]); i++) {
+		uint32_t before = site.delta_bytes;
+
+		protected_args = args_cnts[i];
+		if (!CHECK_EQ(insn_site_find(code, len, sym->va, sym->size == len, protected_args, &site), 0))
+			return 0;
+		if (!i || site.delta_bytes != before)
+			check_objdump(lib, sym, &site);
+	}
 	lib->moved_cnt += site.delta_bytes != 0;
 	lib->emulated_cnt += site.emulated;
-	check_objdump(lib, sym, &site);
 	/* Facts about the build that the distribution ships, as the kernel was measured with it. */
 	if (!strcmp(sym->name, "free") && len > 4 && !memcmp(code, "\x48\x85\xff\x0f\x84", 5)) {
 		CHECK_EQ(site.delta_bytes, 3);

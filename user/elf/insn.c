@@ -35,6 +35,7 @@ struct code {
 	const unsigned char *bytes;
 	size_t len;
 	uint64_t va;
+	unsigned int args_cnt;	/* registers that must reach the site unchanged */
 	csh handle;
 	cs_insn *insn;	/* what code_decode() decoded last */
 };
@@ -174,8 +175,11 @@ static bool is_unprobeable(const unsigned char *code, size_t len)
 	return is_bad_opcode(op);
 }
 
-/* NULL when the register may be written before the site: nobody reads it there. */
-static const char *register_why_not(x86_reg reg)
+/*
+ * NULL when the register may be written before the site: nobody reads it there. Of the registers that
+ * arguments come in, those behind the first args_cnt are free.
+ */
+static const char *register_why_not(x86_reg reg, unsigned int args_cnt)
 {
 	switch (reg) {
 	case X86_REG_RAX: case X86_REG_EAX: case X86_REG_AX: case X86_REG_AL: case X86_REG_AH:
@@ -183,12 +187,17 @@ static const char *register_why_not(x86_reg reg)
 	case X86_REG_R11: case X86_REG_R11D: case X86_REG_R11W: case X86_REG_R11B:
 		return NULL;
 	case X86_REG_RDI: case X86_REG_EDI: case X86_REG_DI: case X86_REG_DIL:
+		return args_cnt > 0 ? WHY_ARGUMENT : NULL;
 	case X86_REG_RSI: case X86_REG_ESI: case X86_REG_SI: case X86_REG_SIL:
+		return args_cnt > 1 ? WHY_ARGUMENT : NULL;
 	case X86_REG_RDX: case X86_REG_EDX: case X86_REG_DX: case X86_REG_DL: case X86_REG_DH:
+		return args_cnt > 2 ? WHY_ARGUMENT : NULL;
 	case X86_REG_RCX: case X86_REG_ECX: case X86_REG_CX: case X86_REG_CL: case X86_REG_CH:
+		return args_cnt > 3 ? WHY_ARGUMENT : NULL;
 	case X86_REG_R8: case X86_REG_R8D: case X86_REG_R8W: case X86_REG_R8B:
+		return args_cnt > 4 ? WHY_ARGUMENT : NULL;
 	case X86_REG_R9: case X86_REG_R9D: case X86_REG_R9W: case X86_REG_R9B:
-		return WHY_ARGUMENT;
+		return args_cnt > 5 ? WHY_ARGUMENT : NULL;
 	case X86_REG_RSP: case X86_REG_ESP: case X86_REG_SP: case X86_REG_SPL:
 	/* Walks by frame pointer start from it. */
 	case X86_REG_RBP: case X86_REG_EBP: case X86_REG_BP: case X86_REG_BPL:
@@ -251,7 +260,7 @@ static const char *step_why_not(const struct code *c)
 	}
 	/* All of these write their first operand and flags. */
 	if (x86->op_count && x86->operands[0].type == X86_OP_REG)
-		return register_why_not(x86->operands[0].reg);
+		return register_why_not(x86->operands[0].reg, c->args_cnt);
 	if (x86->op_count && x86->operands[0].type == X86_OP_MEM)
 		return store_is_harmless(&x86->operands[0].mem) ? NULL : WHY_MEMORY;
 	return WHY_KIND;
@@ -401,9 +410,10 @@ static int site_move(struct code *c, bool size_known, struct insn_site *ret)
 
 #endif
 
-int insn_site_find(const unsigned char *code, size_t len, uint64_t va, bool size_known, struct insn_site *ret)
+int insn_site_find(const unsigned char *code, size_t len, uint64_t va, bool size_known, unsigned int args_cnt,
+		   struct insn_site *ret)
 {
-	struct code c = { .bytes = code, .len = len, .va = va };
+	struct code c = { .bytes = code, .len = len, .va = va, .args_cnt = args_cnt };
 	struct insn_site site;
 	int err;
 

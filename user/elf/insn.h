@@ -27,9 +27,11 @@ struct insn_site {
 /*
  * code: the bytes of the function from its entry at va, len = its whole size. size_known = false where
  * the symbol has no size: then the site stays at the entry unless that is proven safe without it.
- * -ENOEXEC when even the entry is not a valid instruction: do not probe this function.
+ * args_cnt: how many argument registers the probe reads, counted from the first; the others may be changed on
+ * the way. -ENOEXEC when even the entry is not a valid instruction: do not probe this function.
  */
-int insn_site_find(const unsigned char *code, size_t len, uint64_t va, bool size_known, struct insn_site *ret);
+int insn_site_find(const unsigned char *code, size_t len, uint64_t va, bool size_known, unsigned int args_cnt,
+		   struct insn_site *ret);
 
 /* True when the bytes are an instruction that the kernel emulates under a uprobe. */
 bool insn_is_emulated(const unsigned char *code, size_t len, uint64_t va);

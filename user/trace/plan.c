@@ -141,6 +141,22 @@ static int site_add(struct planning *pl, const struct allocator_function *fn, co
 	return 0;
 }
 
+/* How many arguments the programs read of each kind, from the first on (requested_size() of leak.bpf.h). */
+static unsigned int kind_args(enum probe_kind kind)
+{
+	switch (kind) {
+	case PROBE_FREE:
+	case PROBE_MALLOC:
+		return 1;
+	case PROBE_REALLOCARRAY:
+	case PROBE_POSIX_MEMALIGN:
+	case PROBE_XALLOCX:
+		return 3;
+	default:
+		return 2;
+	}
+}
+
 static int plan_function(struct planning *pl, const struct allocator_function *fn)
 {
 	const struct image *img = pl->a->module->image;
@@ -162,7 +178,7 @@ static int plan_function(struct planning *pl, const struct allocator_function *f
 	why = memory_why_not(pl, fn, code, len);
 	if (why)
 		return note_function(pl, fn, why);
-	err = insn_site_find(code, len, fn->va, sized, &insn);
+	err = insn_site_find(code, len, fn->va, sized, kind_args(fn->kind), &insn);
 	if (err == -ENOEXEC)
 		return note_function(pl, fn, "not probed: the kernel would not take a probe on its first instruction");
 	if (err)
