@@ -142,12 +142,46 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+#define NAME_MAX_COLUMNS 60
+
+/*
+ * A function's name without its parameters: "v8::internal::Factory::AllocateRaw". Groups of parentheses go,
+ * but not "(anonymous namespace)" and "operator()". Added to t.
+ */
+static void short_name(struct text *t, const char *name)
+{
+	struct text plain = { 0 };
+	int depth = 0;
+
+	for (const char *p = name; *p; p++) {
+		bool kept = !strncmp(p, "(anonymous namespace)", 21);
+
+		if (!depth && kept) {
+			text_add_len(&plain, p, 21);
+			p += 20;
+		} else if (*p == '(' && (depth || p - name < 8 || strncmp(p - 8, "operator()", 10))) {
+			depth++;
+		} else if (*p == ')' && depth) {
+			depth--;
+		} else if (!depth) {
+			text_add_len(&plain, p, 1);
+		}
+	}
+	if (text_width(text_str(&plain)) > NAME_MAX_COLUMNS) {
+		text_add_len(t, plain.str, text_fit(plain.str, NAME_MAX_COLUMNS - 1));
+		text_add(t, "…");
+	} else {
+		text_add(t, text_str(&plain));
+	}
+	text_free(&plain);
+}
+
 /* "handle_upload server via malloc_wrapper", and below it who called. */
 static void code_cell(const struct leak_view *v, struct report *r, const struct row *row)
 {
 	const struct profile *p = v->rows->profile;
 	struct stack st = profile_stack_at(p, row->best_stack);
-	struct text callers = { 0 };
+	struct text name = { 0 }, callers = { 0 };
 	char more[48] = "";
 	uint32_t at = 0;
 
@@ -164,15 +198,20 @@ static void code_cell(const struct leak_view *v, struct report *r, const struct 
 		snprintf(more, sizeof(more), " (%u stacks)", row->stacks_cnt);
 	const struct frame *f = profile_frame_at(p, st.frames[at]);
 
-	if (at)
-		report_cell(r, "%s %s via %s%s", f->name, base_name(f->module),
-			    profile_frame_at(p, st.frames[at - 1])->name, more);
-	else
-		report_cell(r, "%s %s%s", f->name, base_name(f->module), more);
-	for (uint32_t i = at + 1; i < st.frames_cnt && i < at + 5; i++)
-		text_printf(&callers, "%s< %s", i > at + 1 ? " " : "", profile_frame_at(p, st.frames[i])->name);
+	short_name(&name, f->name);
+	text_printf(&name, " %s", base_name(f->module));
+	if (at) {
+		text_add(&name, " via ");
+		short_name(&name, profile_frame_at(p, st.frames[at - 1])->name);
+	}
+	report_cell(r, "%s%s", text_str(&name), more);
+	for (uint32_t i = at + 1; i < st.frames_cnt && i < at + 5; i++) {
+		text_add(&callers, i > at + 1 ? " < " : "< ");
+		short_name(&callers, profile_frame_at(p, st.frames[i])->name);
+	}
 	if (callers.len)
 		report_detail(r, "%s%s", callers.str, at + 5 < st.frames_cnt ? " < …" : "");
+	text_free(&name);
 	text_free(&callers);
 }
 
