@@ -44,7 +44,7 @@ if attached_or_fail books.free.attach full leak "${PID[grow]}" -f folded --value
 	await grow '^done' 120 && ask grow free '^freed' 120
 	stop full
 	is books.free.status "$STATUS" 3
-	is books.free.held "$(folded_total "$WORK/full.out")" 0
+	is books.free.held "$(folded_sum "$WORK/full.out" grow_block)" 0
 fi
 stop grow TERM
 
@@ -87,21 +87,31 @@ stop deep TERM
 blocks=${BOOKS_BLOCKS:-4194304}
 start grow "$PROGRAMS/grow" "$blocks"
 await grow '^ready' || finish
-if attached_or_fail books.grow.attach big leak "${PID[grow]}" -f folded --max-memory 512M --max-overhead none &&
-	attached_or_fail books.grow.attach2 cnt leak "${PID[grow]}" -f folded --value held-blocks --max-memory 512M \
-		--max-overhead none; then
+if attached_or_fail books.grow.attach big leak "${PID[grow]}" -f folded --max-memory 512M --max-overhead none; then
 	tell grow go
 	if await grow '^done' 300; then
 		stop big
 		is books.grow.status "$STATUS" 0 || show "$WORK/big.err"
 		is books.grow.bytes "$(folded_sum "$WORK/big.out" grow_block)" "$(awk '/^done/ { print $3 }' "${OUT[grow]}")"
-		# The other one sees them freed again, each by the thread that did not allocate it.
-		ask grow free '^freed' 300 || not_ok books.grow.free "not freed in time"
-		stop cnt
-		is books.grow.freed.status "$STATUS" 0 || show "$WORK/cnt.err"
-		is books.grow.freed "$(folded_total "$WORK/cnt.out")" 0
 	else
 		not_ok books.grow.program "the program did not finish"
 	fi
+fi
+stop grow TERM
+
+# Up and down again, each block freed by the thread that did not allocate it.
+blocks=$((blocks / 4))
+start grow "$PROGRAMS/grow" "$blocks"
+await grow '^ready' || finish
+if attached_or_fail books.shrink.attach big leak "${PID[grow]}" -f folded --value held-blocks --max-overhead none &&
+	attached_or_fail books.shrink.attach2 all leak "${PID[grow]}" -f folded --value alloc-blocks --max-overhead none; then
+	tell grow go
+	await grow '^done' 300 && ask grow free '^freed' 300 || not_ok books.shrink.program "not freed in time"
+	stop big
+	is books.shrink.status "$STATUS" 0 || show "$WORK/big.err"
+	stop all
+	is books.shrink.status2 "$STATUS" 0 || show "$WORK/all.err"
+	is books.shrink.held "$(folded_sum "$WORK/big.out" grow_block)" 0
+	is books.shrink.all "$(folded_sum "$WORK/all.out" grow_block)" "$blocks"
 fi
 finish

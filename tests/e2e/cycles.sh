@@ -16,7 +16,7 @@ cli() { redis-cli -h 127.0.0.1 -p "$port" "$@" | tr -d '\r'; }
 info() { cli info all | awk -F: -v k="$1" '$1 == k { print $2 }'; }
 
 run_id=$(info run_id)
-start load redis-benchmark -h 127.0.0.1 -p "$port" -t set,get,lpush,rpop,hset -c 20 -d 200 -r 20000 -n 20000 -l -e -q
+start load redis-benchmark -h 127.0.0.1 -p "$port" -t set,get,lpush,rpop,hset -c 20 -d 200 -r 20000 -n 20000 -l -q
 moves() { [ "$(info total_commands_processed)" -gt "$1" ]; }
 until_true 10 moves 1000 || not_ok cycles.load "there is no load"
 
