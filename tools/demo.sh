@@ -5,7 +5,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-ebb=build/ebb server=build/tests/programs/server
+ebb=${EBB:-build/ebb} server=${PROGRAMS:-build/tests/programs}/server
 seconds=${DEMO_SECONDS:-30}
 
 if [ "$(id -u)" != 0 ]; then

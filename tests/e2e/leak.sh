@@ -164,7 +164,7 @@ says leak.dry-run.malloc "$WORK/dry.out" 'libc.*\bmalloc\b|\bmalloc\b.*libc'
 for function in calloc realloc free posix_memalign; do
 	says "leak.dry-run.$function" "$WORK/dry.out" "\\b$function\\b"
 done
-says leak.dry-run.offset "$WORK/dry.out" '0x[0-9a-f]+'
+says leak.dry-run.offset "$WORK/dry.out" '\+[0-9]+'
 check leak.dry-run.attaches "it attached" eval "! grep -q ^attached '$WORK/dry.err'"
 ebb_run dryname leak "$pid" --dry-run -q
 is leak.dry-run.quiet "$STATUS" 0

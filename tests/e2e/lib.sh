@@ -105,6 +105,14 @@ alive() {
 }
 gone() { ! alive "$1"; }
 
+# A command in place of this shell, without the pipes that lead to others.
+launch() {
+	local fd
+	trap - EXIT INT TERM HUP
+	for fd in "${FD[@]}" "$TICK"; do exec {fd}>&-; done
+	exec env --default-signal=INT,QUIT,HUP,PIPE,TERM "$@"
+}
+
 # start HANDLE COMMAND…: in the background, standard input from a pipe (tell), output to ${OUT[HANDLE]} and
 # ${ERR[HANDLE]}, pid in ${PID[HANDLE]}. Signals as a shell starts a foreground command (a background one
 # has SIGINT ignored). OUTFILE, when set, is where its standard output goes instead.
@@ -118,11 +126,7 @@ start() {
 	FD[$h]=$fd OUT[$h]=${OUTFILE:-$WORK/$h.out} ERR[$h]=$WORK/$h.err
 	[ -n "${OUTFILE:-}" ] || : >"${OUT[$h]}"
 	: >"${ERR[$h]}"
-	(
-		trap - EXIT INT TERM
-		for fd in "${FD[@]}" "$TICK"; do exec {fd}>&-; done
-		exec env --default-signal=INT,QUIT,HUP,PIPE,TERM "$@"
-	) <"$WORK/$h.in" >>"${OUT[$h]}" 2>>"${ERR[$h]}" &
+	launch "$@" <"$WORK/$h.in" >>"${OUT[$h]}" 2>>"${ERR[$h]}" &
 	PID[$h]=$!
 }
 
@@ -160,7 +164,7 @@ ask() {
 wait_end() {
 	local pid=${PID[$1]} hung=
 	until_true "${2:-60}" gone "$pid" || { hung=y; kill -KILL "$pid"; note "$1 did not end: killed"; }
-	wait "$pid"
+	wait "$pid" 2>/dev/null
 	STATUS=$?
 	[ -z "$hung" ] || STATUS=hung
 	forget "$1"

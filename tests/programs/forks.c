@@ -8,6 +8,7 @@
  *	fork N		a child makes N blocks in child_keep and N malloc+free pairs, and exits
  *	stay N		as fork, but the child stays until `reap`
  *	reap		ends the child of `stay`
+ *	zombie		a child that ends at once and is never waited for; `zombie PID`
  *	vfork		vfork, exec of true
  *	spawn		posix_spawn of true
  *	exec		executes itself again; the new image prints `ready PID` as the first one did
@@ -122,6 +123,19 @@ static void do_stay(long n)
 	close(stay_fd[0]);
 }
 
+static void do_zombie(void)
+{
+	siginfo_t info;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	/* Waits until it is one, and leaves it. */
+	if (pid < 0 || waitid(P_PID, pid, &info, WEXITED | WNOWAIT))
+		_exit(1);
+	line_say("zombie %d", pid);
+}
+
 static void do_vfork(void)
 {
 	child = vfork();
@@ -168,6 +182,8 @@ static bool obey(const char *cmd, char **argv)
 	} else if (!strcmp(cmd, "reap")) {
 		close(stay_fd[1]);
 		reap();
+	} else if (!strcmp(cmd, "zombie")) {
+		do_zombie();
 	} else if (!strcmp(cmd, "vfork")) {
 		do_vfork();
 	} else if (!strcmp(cmd, "spawn")) {
