@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/perf_event.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 struct link {
 	int fd;
 	int event_fd;	/* ATTACH_PERF: the perf event, -1 else */
+	int rank;	/* links of one rank may go in any order */
 };
 
 struct attach {
@@ -149,7 +151,7 @@ int attach_one(enum attach_mode mode, int prog_fd, int file_fd, uint64_t off, ui
 			  &cookie64, 1, mode == ATTACH_MULTI && is_return, pid);
 }
 
-static int link_keep(struct attach *a, int fd, int event_fd)
+static int link_keep(struct attach *a, int rank, int fd, int event_fd)
 {
 	struct link *links = realloc(a->links, (a->links_cnt + 1) * sizeof(*links));
 
@@ -160,13 +162,14 @@ static int link_keep(struct attach *a, int fd, int event_fd)
 		return -ENOMEM;
 	}
 	a->links = links;
-	a->links[a->links_cnt++] = (struct link){ .fd = fd, .event_fd = event_fd };
+	a->links[a->links_cnt++] = (struct link){ .fd = fd, .event_fd = event_fd, .rank = rank };
 	return 0;
 }
 
 /* Sites that are attached together: of one rank (the order of attaching) in one file. */
 struct group {
 	const struct target_module *module;
+	int rank;
 	__u64 *offs;
 	__u64 *cookies;
 	__u32 cnt;
@@ -201,25 +204,25 @@ static int attach_program(struct attach *a, const struct group *g, const struct 
 	if (mode != ATTACH_PERF) {
 		fd = link_multi(mode == ATTACH_SESSION ? ATTACH_TYPE_SESSION : ATTACH_TYPE_MULTI, prog_fd,
 				g->module->fd, g->offs, g->cookies, g->cnt, is_return, t->pid);
-		return fd < 0 ? fd : link_keep(a, fd, -1);
+		return fd < 0 ? fd : link_keep(a, g->rank, fd, -1);
 	}
 	for (__u32 i = 0; i < g->cnt; i++) {
 		fd = link_perf(prog_fd, g->module->fd, g->offs[i], g->cookies[i], is_return, t->pid, &event_fd);
 		if (fd < 0)
 			return fd;
-		err = link_keep(a, fd, event_fd);
+		err = link_keep(a, g->rank, fd, event_fd);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-static int attach_group(struct attach *a, const struct group *g, int rank, const struct target *t,
-			enum attach_mode mode, const struct attach_programs *progs)
+static int attach_group(struct attach *a, const struct group *g, const struct target *t, enum attach_mode mode,
+			const struct attach_programs *progs)
 {
 	int err;
 
-	if (rank == 0)
+	if (g->rank == 0)
 		return attach_program(a, g, t, mode == ATTACH_SESSION ? ATTACH_MULTI : mode, progs->free_fd, false);
 	if (mode == ATTACH_SESSION)
 		return attach_program(a, g, t, mode, progs->session_fd, false);
@@ -232,7 +235,7 @@ static int attach_group(struct attach *a, const struct group *g, int rank, const
 static int attach_rank(struct attach *a, const struct plan *p, int rank, const struct target *t,
 		       enum attach_mode mode, const struct attach_programs *progs)
 {
-	struct group g = { 0 };
+	struct group g = { .rank = rank };
 	int err = 0;
 
 	g.offs = calloc(p->sites_cnt + 1, sizeof(*g.offs));
@@ -251,7 +254,7 @@ static int attach_rank(struct attach *a, const struct plan *p, int rank, const s
 			g.cookies[g.cnt++] = site_cookie(s);
 		}
 		if (g.cnt)
-			err = attach_group(a, &g, rank, t, mode, progs);
+			err = attach_group(a, &g, t, mode, progs);
 	}
 	free(g.offs);
 	free(g.cookies);
@@ -277,14 +280,48 @@ int attach_plan(const struct plan *p, const struct target *t, enum attach_mode m
 	return 0;
 }
 
+static void *link_close(void *arg)
+{
+	struct link *l = arg;
+
+	close(l->fd);
+	if (l->event_fd >= 0)
+		close(l->event_fd);
+	return NULL;
+}
+
+/*
+ * Closes links [first, end), which are of one rank. The kernel takes a grace period to drop a perf link, 50 ms
+ * and more: one after the other they would take seconds to come off, so each is closed by a thread of its own.
+ */
+static void links_close(struct attach *a, size_t first, size_t end)
+{
+	pthread_t threads[64];
+	size_t started = 0;
+
+	while (first < end) {
+		struct link *l = &a->links[first++];
+
+		if (first == end || started == sizeof(threads) / sizeof(threads[0]) ||
+		    pthread_create(&threads[started], NULL, link_close, l))
+			link_close(l);
+		else
+			started++;
+	}
+	while (started)
+		pthread_join(threads[--started], NULL);
+}
+
 struct attach *attach_free(struct attach *a)
 {
+	size_t end, first;
+
 	if (!a)
 		return NULL;
-	for (size_t i = a->links_cnt; i-- > 0;) {
-		close(a->links[i].fd);
-		if (a->links[i].event_fd >= 0)
-			close(a->links[i].event_fd);
+	for (end = a->links_cnt; end; end = first) {
+		for (first = end - 1; first && a->links[first - 1].rank == a->links[end - 1].rank; first--)
+			;
+		links_close(a, first, end);
 	}
 	free(a->links);
 	free(a);
