@@ -206,6 +206,16 @@ static bool store_is_harmless(const x86_op_mem *mem)
 	return mem->segment == X86_REG_FS || (mem->base == X86_REG_RIP && mem->index == X86_REG_INVALID);
 }
 
+/* Capstone 4.0 has loop in none of its groups. */
+static bool is_jump(const struct code *c)
+{
+	switch (c->insn->id) {
+	case X86_INS_LOOP: case X86_INS_LOOPE: case X86_INS_LOOPNE:
+		return true;
+	}
+	return cs_insn_group(c->handle, c->insn, CS_GRP_JUMP);
+}
+
 /* NULL when the instruction may stand before the site. What is not listed may not. */
 static const char *step_why_not(const struct code *c)
 {
@@ -234,7 +244,7 @@ static const char *step_why_not(const struct code *c)
 	case X86_INS_MOVUPS: case X86_INS_MOVDQA: case X86_INS_MOVDQU:
 		break;
 	default:
-		if (cs_insn_group(c->handle, c->insn, CS_GRP_JUMP) || cs_insn_group(c->handle, c->insn, CS_GRP_CALL) ||
+		if (is_jump(c) || cs_insn_group(c->handle, c->insn, CS_GRP_CALL) ||
 		    cs_insn_group(c->handle, c->insn, CS_GRP_RET))
 			return WHY_LEAVES;
 		return WHY_KIND;
@@ -292,7 +302,7 @@ static bool is_landing(const struct code *c, const unsigned char *starts, uint64
 static const char *branch_why_not(const struct code *c, const unsigned char *starts, size_t site_end, bool *unseen)
 {
 	const cs_x86 *x86 = &c->insn->detail->x86;
-	bool jump = cs_insn_group(c->handle, c->insn, CS_GRP_JUMP);
+	bool jump = is_jump(c);
 	uint64_t to;
 
 	if ((!jump && !cs_insn_group(c->handle, c->insn, CS_GRP_CALL)) || !x86->op_count)
