@@ -118,12 +118,12 @@ static const char *environ_next(const char *variable, const char *end)
 	return nul ? nul + 1 : end;
 }
 
-const char *hazard_environ_profiler(const char *environ, unsigned long len)
+const char *hazard_environ_profiler(const char *env, unsigned long len)
 {
-	const char *end = environ + len;
+	const char *end = env + len;
 	bool found;
 
-	for (const char *v = environ; v < end; v = environ_next(v, end)) {
+	for (const char *v = env; v < end; v = environ_next(v, end)) {
 		/* the process may have overwritten the last NUL: work on copies that have one */
 		char *variable = strndup(v, end - v);
 
@@ -155,13 +155,13 @@ bool hazard_status_has_seccomp_filter(const char *status)
 
 static void find_in_environ(const struct target *t, bool jemalloc, bool heap_profiler, struct finding *f)
 {
-	struct text environ = { 0 };
+	struct text env = { 0 };
 	const char *variable, *at, *end;
 
 	/* what it was started with; not readable is no reason to refuse */
-	if (!proc_read(t->proc_fd, "environ", &environ) && environ.len) {
-		end = environ.str + environ.len;
-		for (at = environ.str; at < end; at = environ_next(variable, end)) {
+	if (!proc_read(t->proc_fd, "environ", &env) && env.len) {
+		end = env.str + env.len;
+		for (at = env.str; at < end; at = environ_next(variable, end)) {
 			variable = hazard_environ_profiler(at, end - at);
 			if (!variable)
 				break;
@@ -169,7 +169,7 @@ static void find_in_environ(const struct target *t, bool jemalloc, bool heap_pro
 				finding_add(f, HAZARD_PROFILER, "an allocator's own profiler is on: ", variable);
 		}
 	}
-	text_free(&environ);
+	text_free(&env);
 }
 
 /* jemalloc takes options from the text of a symbolic link, as the target sees it. */

@@ -30,7 +30,7 @@ void hazards_free(struct hazards *h);
 /* Parts of it, on text, for tests. */
 bool hazard_status_has_shadow_stack(const char *status);	/* /proc/PID/task/TID/status */
 bool hazard_status_has_seccomp_filter(const char *status);
-/* environ: NUL-separated, len bytes. Returns the variable that switches a profiler on, or NULL. */
-const char *hazard_environ_profiler(const char *environ, unsigned long len);
+/* env: as /proc/PID/environ, NUL-separated, len bytes. Returns the variable that switches a profiler on, or NULL. */
+const char *hazard_environ_profiler(const char *env, unsigned long len);
 
 #endif

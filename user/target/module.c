@@ -82,15 +82,15 @@ static char *root_path(const char *path)
 	return t.str;
 }
 
-static int open_through_root(const struct target *t, const struct target_mapping *map)
+static int open_through_root(const struct target *t, const struct target_mapping *map, const char *name)
 {
 	char *path;
 	struct stat st;
 	int fd;
 
-	if (map->path[0] != '/')
+	if (name[0] != '/')
 		return -ENOENT;
-	path = root_path(map->path);
+	path = root_path(name);
 	if (!path)
 		return -ENOMEM;
 	fd = open_regular(t->proc_fd, path, &st);
@@ -102,22 +102,27 @@ static int open_through_root(const struct target *t, const struct target_mapping
 	return fd;
 }
 
-/*
- * The path of the mapping without the kernel's mark for a file that has no name any more. A file may
- * as well be called "x (deleted)": then the very file is found under that name.
- */
+/* The path as the kernel knows it, exact even where maps is ambiguous (a backslash, see maps.c). */
 static int module_set_path(const struct target *t, const struct target_mapping *map, struct target_module *m)
+{
+	char name[64];
+
+	map_files_name(map, name);
+	if (!strpbrk(map->path, "\\\n") || proc_readlink(t->proc_fd, name, &m->path))
+		m->path = strdup(map->path);
+	return m->path ? 0 : -ENOMEM;
+}
+
+/*
+ * Takes the kernel's mark for a file that has no name any more off the path. A file may as well be
+ * called "x (deleted)": then the very file is found under that name.
+ */
+static int module_find_deleted(const struct target *t, const struct target_mapping *map, struct target_module *m)
 {
 	size_t len, mark_len = strlen(DELETED);
 	struct stat mine = { .st_dev = map->dev, .st_ino = map->inode }, named;
-	char name[64], *path = NULL;
+	char *path;
 
-	map_files_name(map, name);
-	/* exact even where maps is ambiguous (a backslash, see maps.c) */
-	if (!strpbrk(map->path, "\\\n") || proc_readlink(t->proc_fd, name, &m->path))
-		m->path = strdup(map->path);
-	if (!m->path)
-		return -ENOMEM;
 	len = strlen(m->path);
 	if (len <= mark_len || strcmp(m->path + len - mark_len, DELETED))
 		return 0;
@@ -158,18 +163,21 @@ static int module_open_file(const struct target *t, const struct target_mapping 
 	struct stat st;
 	int err, fd;
 
+	err = module_set_path(t, map, m);
+	if (err)
+		return err;
 	map_files_name(map, name);
 	m->fd = open_regular(t->proc_fd, name, &st);
 	if (m->fd < 0) {
 		m->open_err = m->fd;
 		m->fd = -1;
-		fd = open_through_root(t, map);
+		fd = open_through_root(t, map, m->path);
 		if (fd >= 0) {
 			m->fd = fd;
 			m->open_err = 0;
 		}
 	}
-	err = module_set_path(t, map, m);
+	err = module_find_deleted(t, map, m);
 	if (!err)
 		err = module_set_attach_path(t, map, m);
 	if (err || m->fd < 0)
