@@ -3,7 +3,8 @@
  * Many different call stacks: the bits of a counter choose the way down through two functions, so that
  * every block has a stack of its own.
  *
- *	deep [STACKS [DEPTH]]	16,384 stacks, 14 deep; 2^DEPTH are possible
+ *	deep [STACKS [DEPTH [BATCH]]]	16,384 stacks, 14 deep; 2^DEPTH are possible; with BATCH it sleeps
+ *					10 ms after so many, as a program that does something would
  *
  * Prints `ready PID`, starts at a line on standard input, prints `done STACKS BYTES` (32 each, from
  * deep_block), and holds everything until the next line.
@@ -57,12 +58,16 @@ int main(int argc, char **argv)
 {
 	unsigned long stacks = argc > 1 ? strtoul(argv[1], NULL, 10) : 16384;
 	int depth = argc > 2 ? atoi(argv[2]) : 14;
+	unsigned long batch = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
 
 	line_say("ready %d", getpid());
 	line_wait();
-	for (unsigned long i = 0; i < stacks; i++)
+	for (unsigned long i = 0; i < stacks; i++) {
 		if (!deep_step(i, depth))
 			return 1;
+		if (batch && i % batch == batch - 1)
+			usleep(10000);
+	}
 	line_say("done %lu %lu", stacks, stacks * 32);
 	line_wait();
 	return 0;
