@@ -285,8 +285,8 @@ TEST(leaks)
 {
 	static const struct expectation expectations[] = {
 		EXPECT(leak_steady, 12, TREND_LEAK, 100), EXPECT(leak_poisson, 12, TREND_LEAK, 99),
-		EXPECT(leak_leaky, 13, TREND_LEAK, 99), EXPECT(leak_every_3, 12, TREND_LEAK, 100),
-		EXPECT(leak_every_7, 30, TREND_LEAK, 100), EXPECT(leak_late, 60, TREND_LEAK, 100),
+		EXPECT(leak_leaky, 13, TREND_LEAK, 99), EXPECT(leak_every_3, 36, TREND_LEAK, 100),
+		EXPECT(leak_every_7, 84, TREND_LEAK, 100), EXPECT(leak_late, 60, TREND_LEAK, 100),
 	};
 
 	for (size_t i = 0; i < sizeof(expectations) / sizeof(expectations[0]); i++) {

@@ -180,7 +180,7 @@ static void say_losses(const struct profile *p)
 		struct loss l = profile_loss_at(p, i);
 
 		if (l.cnt)
-			log_warn("lost: %" PRIu64 " %s", l.cnt, l.name);
+			log_error(-ENOSPC, "lost: %" PRIu64 " %s", l.cnt, l.name);	/* also with -q */
 	}
 }
 
@@ -190,16 +190,16 @@ static int run_exit(const struct leak_run *run, const struct session *s)
 	const char *name;
 	uint64_t cnt;
 
-	if (s->end == SESSION_BRAKE) {
-		log_warn("stopped by the brake: the cost stayed above %.0f %% of the target's CPU time",
-			 run->args->max_overhead);
-		return EXIT_STOPPED;
-	}
-	if (!wants_table(run)) {
+	if (!wants_table(run) || run->args->output) {
 		say_losses(run->profile);
 		for (unsigned int i = 0; leak_counter_at(s->source, i, &name, &cnt); i++)
 			if (cnt)
 				log_debug("%s: %" PRIu64, name, cnt);
+	}
+	if (s->end == SESSION_BRAKE) {
+		log_error(-EBUSY, "stopped by the brake: the cost stayed above %.0f %% of the target's CPU time",
+			  run->args->max_overhead);
+		return EXIT_STOPPED;
 	}
 	return profile_lost(run->profile) ? EXIT_LOST : EXIT_DONE;
 }
@@ -398,7 +398,7 @@ int cmd_leak(int argc, char **argv)
 		print_help();
 		code = EXIT_DONE;
 	} else if (who_cnt + !!args.pid != 1) {
-		log_error(-EINVAL, who_cnt + !!args.pid ? "leak takes one process; try: sudo ebb leak PID" :
+		log_error(-EINVAL, who_cnt || args.pid ? "leak takes one process; try: sudo ebb leak PID" :
 			  "which process? try: sudo ebb leak PID, or: ebb leak --help");
 	} else if (!check_args(&args)) {
 		code = run_leak(&args, args.pid ? args.pid : who[0]);

@@ -328,9 +328,12 @@ static void next_line(const struct leak_view *v, struct report *r)
 {
 	int pid = v->session->config->target->pid;
 
-	if (!v->last || v->session->end == SESSION_EXITED)
+	if (!v->last || v->session->end == SESSION_EXECED)	/* the report of the new program has one */
 		return;
-	if (v->session->end == SESSION_BRAKE)
+	if (v->session->end == SESSION_EXITED)
+		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %s   (when it runs again; earlier than this time)",
+			    v->session->config->target->comm);
+	else if (v->session->end == SESSION_BRAKE)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d --min-size 4K   (only larger blocks: cheaper)", pid);
 	else if (v->rows->cnt && v->rows->list[0]->class == TREND_EARLY)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -i 5s -d 2m   (a longer look: enough for a verdict)", pid);

@@ -9,6 +9,7 @@
  *	LEAK     all of
  *	           KEPT is at least KEPT_HIGH; an unknown KEPT is not enough
  *	           the books explain the growth of the process
+ *	           it held more than before in at least RISES_MIN snapshots: a few blocks in half a minute are no proof
  *	           its whole life, or the last two thirds (a leak may start late), rises throughout: cut into PARTS
  *	           equal parts, each holds more on average than the one before, at RISE_MIN of the mean rate or faster
  *	           (averages of parts, so that rare steps and noise do not decide)
@@ -26,6 +27,8 @@
 
 /* Growth that is no growth: below it lies the jitter of a path that keeps what it has. */
 #define FLAT_GROWTH 0.02
+/* As many rises as a steady leak shows when the first verdict is due. */
+#define RISES_MIN (TREND_SURE_CNT - 1)
 /* More of the old blocks are gone than are there: blocks come and go. */
 #define KEPT_LOW 50
 /* Frees now and then (an error path, a reload) do not acquit a leak; a cache at its bound frees all it once held. */
@@ -225,7 +228,7 @@ enum trend_class trend_classify(const struct trend_facts *f)
 		return TREND_FLAT;
 	if (t->pushes_cnt < TREND_SURE_CNT)
 		return TREND_EARLY;
-	if (f->explained && trend_kept_percent(f) >= KEPT_HIGH && !is_slowing(t) &&
+	if (f->explained && t->ups_cnt >= RISES_MIN && trend_kept_percent(f) >= KEPT_HIGH && !is_slowing(t) &&
 	    (rises_throughout(t, 0) || rises_throughout(t, points_judged(t) / 3)))
 		return TREND_LEAK;
 	return TREND_GROWING;
