@@ -69,10 +69,13 @@ struct block_op {
 #define block_hide(x)	asm volatile("" : "+r"(x))
 #define block_once(x)	(*(volatile typeof(x) *)&(x))
 
-/* Two rounds of multiply and fold: equal chunks and buckets need equal addresses in all bits. */
+/*
+ * Two rounds of multiply and fold: equal chunks and buckets need equal addresses in all bits. The lowest count
+ * as well (a descriptor, a slice of a pool), so they are not shifted out of the way.
+ */
 static __always_inline __u64 block_hash(__u64 addr)
 {
-	addr = (addr >> 4 | addr << 60) * 0x9e3779b97f4a7c15ull;
+	addr *= 0x9e3779b97f4a7c15ull;
 	addr ^= addr >> 32;
 	return addr * 0xd6e8feb86659fd93ull;
 }

@@ -175,7 +175,7 @@ static void fill(__u64 first, __u64 stride)
 
 TEST(full)
 {
-	static const __u64 strides[] = { 16, 24, 48, 64, 112, 4096, 4112, 1 << 16, 1 << 21, 1 << 26 };
+	static const __u64 strides[] = { 1, 2, 8, 16, 24, 48, 64, 112, 4096, 4112, 1 << 16, 1 << 21, 1 << 26 };
 
 	TABLE_OPEN(1);
 	for (size_t i = 0; i < sizeof(strides) / sizeof(strides[0]); i++)
