@@ -141,20 +141,6 @@ __noinline int blocks_find(__u32 chunk_index, __u32 home, __u64 addr, __u32 doma
 	return -1;
 }
 
-/* Makes the slot ours. BLOCKS_DONE; BLOCKS_ABSENT: the key went away; BLOCKS_CONTENDED. */
-static __always_inline int block_claim(struct block_slot *s, __u64 addr)
-{
-	for (int i = 0; i < BLOCKS_SPINS; i++) {
-		__u64 seen = __sync_val_compare_and_swap(&s->addr, addr, addr | BLOCK_BUSY);
-
-		if (seen == addr)
-			return BLOCKS_DONE;
-		if (seen != (addr | BLOCK_BUSY))
-			return BLOCKS_ABSENT;
-	}
-	return BLOCKS_CONTENDED;
-}
-
 /* Gives a slot of ours back: addr to publish it, 0 to empty it. All writes before are seen before. */
 static __always_inline void block_release(struct block_slot *s, __u64 addr)
 {
@@ -164,6 +150,27 @@ static __always_inline void block_release(struct block_slot *s, __u64 addr)
 #else
 	__sync_lock_test_and_set(&s->addr, addr);
 #endif
+}
+
+/*
+ * Makes the slot ours. BLOCKS_DONE; BLOCKS_ABSENT: the key went away, perhaps for its address in another
+ * domain; BLOCKS_CONTENDED.
+ */
+static __always_inline int block_claim(struct block_slot *s, const struct block_op *op)
+{
+	for (int i = 0; i < BLOCKS_SPINS; i++) {
+		__u64 seen = __sync_val_compare_and_swap(&s->addr, op->addr, op->addr | BLOCK_BUSY);
+
+		if (seen == op->addr) {
+			if ((s->size_flags & 0xff) == op->domain)
+				return BLOCKS_DONE;
+			block_release(s, op->addr);
+			return BLOCKS_ABSENT;
+		}
+		if (seen != (op->addr | BLOCK_BUSY))
+			return BLOCKS_ABSENT;
+	}
+	return BLOCKS_CONTENDED;
 }
 
 static __always_inline void block_write(struct block_slot *s, const struct block_op *op)
@@ -188,7 +195,7 @@ __noinline int blocks_replace(__u32 chunk_index, __u32 pos, struct block_op *op)
 	s = block_slot_at(chunk, pos);
 	if (!s)
 		return BLOCKS_ABSENT;
-	r = block_claim(s, op->addr);
+	r = block_claim(s, op);
 	if (r != BLOCKS_DONE)
 		return r;
 	op->old_size_flags = s->size_flags;
@@ -239,7 +246,7 @@ __noinline int blocks_remove(__u32 chunk_index, __u32 pos, struct block_op *op, 
 	s = block_slot_at(chunk, pos);
 	if (!s)
 		return BLOCKS_ABSENT;
-	r = block_claim(s, op->addr);
+	r = block_claim(s, op);
 	if (r != BLOCKS_DONE)
 		return r;
 	if (same && (s->size_flags != op->old_size_flags || s->time_stack != op->old_time_stack)) {

@@ -91,6 +91,28 @@ TEST(domains)
 	table_close();
 }
 
+/* A slot can change hands between the search that found it and the claim. */
+TEST(domain_of_a_slot_that_changed_hands)
+{
+	struct block_op op = { .addr = 0x1000 };
+	__u64 hash = block_hash(0x1000), old;
+	int pos;
+
+	TABLE_OPEN(1);
+	put_in(0x1000, 0, 7, &old);
+	pos = blocks_find(0, hash, 0x1000, 0);
+	CHECK(pos >= 0);
+	del(0x1000);
+	put_in(0x1000, 1, 8, &old);
+	CHECK_EQ(blocks_find(0, hash, 0x1000, 1), pos);
+	CHECK_EQ(blocks_replace(0, pos, &op), BLOCKS_ABSENT);
+	CHECK_EQ(blocks_remove(0, pos, &op, 0), BLOCKS_ABSENT);
+	CHECK_EQ(table_check(), 1);
+	CHECK_EQ(del_in(0x1000, 1, &op), BLOCKS_DONE);
+	CHECK_EQ(op_number(&op), 8);
+	table_close();
+}
+
 TEST(addresses)
 {
 	static const __u64 addrs[] = {
@@ -341,4 +363,5 @@ TEST(model)
 	free(m);
 }
 
-TEST_MAIN(TEST_CASE(round_trip), TEST_CASE(replace), TEST_CASE(delete_same), TEST_CASE(domains), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full), TEST_CASE(no_chunk), TEST_CASE(contended), TEST_CASE(model))
+TEST_MAIN(TEST_CASE(round_trip), TEST_CASE(replace), TEST_CASE(delete_same), TEST_CASE(domains),
+	  TEST_CASE(domain_of_a_slot_that_changed_hands), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full), TEST_CASE(no_chunk), TEST_CASE(contended), TEST_CASE(model))
