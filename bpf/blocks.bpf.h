@@ -265,19 +265,24 @@ __noinline int blocks_remove(__u32 chunk_index, __u32 pos, struct block_op *op, 
 	return BLOCKS_DONE;
 }
 
-/* The words of the slot at pos into op, without taking it. */
+/* The words of the slot at pos into op. It is ours meanwhile: they are of one block. */
 __noinline int blocks_read(__u32 chunk_index, __u32 pos, struct block_op *op)
 {
 	char *chunk = block_chunk_at(chunk_index);
 	struct block_slot *s;
+	int r;
 
 	if (!chunk || !op)
 		return BLOCKS_ABSENT;
 	s = block_slot_at(chunk, pos);
-	if (!s || block_once(s->addr) != op->addr)
+	if (!s)
 		return BLOCKS_ABSENT;
-	op->old_size_flags = block_once(s->size_flags);
-	op->old_time_stack = block_once(s->time_stack);
+	r = block_claim(s, op);
+	if (r != BLOCKS_DONE)
+		return r;
+	op->old_size_flags = s->size_flags;
+	op->old_time_stack = s->time_stack;
+	block_release(s, op->addr);
 	return BLOCKS_DONE;
 }
 
@@ -335,7 +340,7 @@ static __always_inline int blocks_delete(const struct blocks_index *index, struc
 	return pos < 0 ? BLOCKS_ABSENT : blocks_remove(chunk, pos, op, same);
 }
 
-/* The words of the block at op->addr into op. BLOCKS_DONE, BLOCKS_ABSENT. */
+/* The words of the block at op->addr into op. BLOCKS_DONE, BLOCKS_ABSENT, BLOCKS_CONTENDED. */
 static __always_inline int blocks_get(const struct blocks_index *index, struct block_op *op)
 {
 	__u32 chunk;

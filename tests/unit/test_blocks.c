@@ -105,6 +105,7 @@ TEST(domain_of_a_slot_that_changed_hands)
 	del(0x1000);
 	put_in(0x1000, 1, 8, &old);
 	CHECK_EQ(blocks_find(0, hash, 0x1000, 1), pos);
+	CHECK_EQ(blocks_read(0, pos, &op), BLOCKS_ABSENT);
 	CHECK_EQ(blocks_replace(0, pos, &op), BLOCKS_ABSENT);
 	CHECK_EQ(blocks_remove(0, pos, &op, 0), BLOCKS_ABSENT);
 	CHECK_EQ(table_check(), 1);
@@ -226,6 +227,7 @@ TEST(no_chunk)
 TEST(contended)
 {
 	struct block_slot *slot;
+	struct block_op op;
 
 	TABLE_OPEN(1);
 	put(0x1000, 1);
@@ -233,6 +235,7 @@ TEST(contended)
 	slot->addr |= BLOCK_BUSY;
 	CHECK_EQ(put(0x1000, 2), BLOCKS_CONTENDED);
 	CHECK_EQ(del(0x1000), BLOCKS_CONTENDED);
+	CHECK_EQ(get_in(0x1000, 0, &op), BLOCKS_CONTENDED);
 	slot->addr &= ~BLOCK_BUSY;
 	CHECK_EQ(get(0x1000), 1);
 	CHECK_EQ(table_check(), 1);

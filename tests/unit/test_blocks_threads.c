@@ -184,6 +184,16 @@ static void shared_put(struct shared_thread *t, __u64 addr, __u64 number)
 	t->shared->born[number] = 1;
 	if (r == BLOCKS_REPLACED)
 		shared_end(t, &op);
+	if (t->shared->wild)
+		return;
+	/* nobody else may end it: it is there */
+	op = (struct block_op){ .addr = addr };
+	r = blocks_get(&table, &op);
+	if (r == BLOCKS_CONTENDED)
+		t->contended_cnt++;
+	else
+		t->wrong_cnt += r != BLOCKS_DONE || op.old_time_stack >> 24 != number ||
+				!words_agree(op.old_size_flags, op.old_time_stack);
 }
 
 static void shared_delete(struct shared_thread *t, struct block_op *op, bool same)
@@ -311,5 +321,69 @@ TEST(threads_without_rules)
 	shared_hammer(true, 4, 8);
 }
 
+/* One block: get while it is replaced, and while it is tried in vain to delete it. */
+
+#define TEAR_OPS	1000000
+
+static void *tear_write(void *arg)
+{
+	struct shared *s = arg;
+
+	for (__u64 n = 1; n <= TEAR_OPS; n++) {
+		struct block_op op = { .addr = 0x1000, .size = size_of(n), .time = n, .stack = stack_of(n) };
+
+		blocks_put(&table, &op);
+	}
+	__atomic_store_n(&s->stop, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static void *probe_write(void *arg)
+{
+	struct shared *s = arg;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		struct block_op op = { .addr = 0x1000, .old_size_flags = 1, .old_time_stack = 1 };
+
+		blocks_delete(&table, &op, 1);
+	}
+	return NULL;
+}
+
+static unsigned int get_often(void *(*fn)(void *), __u64 *ret_torn)
+{
+	struct shared *shared = calloc(1, sizeof(*shared));
+	unsigned int absent = 0;
+	pthread_t writer;
+
+	TABLE_OPEN(1);
+	put(0x1000, 1);
+	*ret_torn = 0;
+	if (pthread_create(&writer, NULL, fn, shared))
+		abort();
+	for (unsigned int i = 0; i < TEAR_OPS && !__atomic_load_n(&shared->stop, __ATOMIC_RELAXED); i++) {
+		struct block_op op = { .addr = 0x1000 };
+		int r = blocks_get(&table, &op);
+
+		absent += r == BLOCKS_ABSENT;
+		*ret_torn += r == BLOCKS_DONE && !words_agree(op.old_size_flags, op.old_time_stack);
+	}
+	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELAXED);
+	pthread_join(writer, NULL);
+	table_close();
+	free(shared);
+	return absent;
+}
+
+TEST(get_sees_no_torn_block)
+{
+	__u64 torn;
+
+	CHECK_EQ(get_often(tear_write, &torn), 0);
+	CHECK_EQ(torn, 0);
+	CHECK_EQ(get_often(probe_write, &torn), 0);
+	CHECK_EQ(torn, 0);
+}
+
 TEST_MAIN(TEST_CASE(threads_with_their_own_addresses), TEST_CASE(threads_with_the_same_addresses),
-	  TEST_CASE(threads_without_rules))
+	  TEST_CASE(threads_without_rules), TEST_CASE(get_sees_no_torn_block))
