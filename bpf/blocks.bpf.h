@@ -8,8 +8,9 @@
  *	a search     looks at the bucket and goes on to the next while `overflow` says that keys went further:
  *	             no tombstones
  *
- * Nothing is rehashed when the table grows. A new block goes to the newest generation; a search looks
- * there first and then in each older one, which only loses blocks. (Had the generations overlapped, as
+ * Nothing is rehashed when the table grows. A new block goes to the newest generation that has room for it,
+ * and a search looks in the same order. The older ones lose blocks, and get new ones only where the newest
+ * is too small for all that live: the last one is what the limit on memory leaves. (Had the generations overlapped, as
  * chunk = hash mod n would have it, the first chunks would take their share of every generation and fill
  * up: 480 k of 4 M blocks were lost that way.)
  *
@@ -316,7 +317,7 @@ static __always_inline int blocks_search(const struct blocks_index *index, __u64
 static __always_inline int blocks_put(const struct blocks_index *index, struct block_op *op)
 {
 	__u64 hash = block_hash(op->addr);
-	__u32 chunk, g = block_once(index->generation);
+	__u32 chunk, newest = block_once(index->generation);
 	int pos = blocks_search(index, hash, op, &chunk);
 
 	if (pos >= 0) {
@@ -325,10 +326,16 @@ static __always_inline int blocks_put(const struct blocks_index *index, struct b
 		if (r != BLOCKS_ABSENT)
 			return r;
 	}
-	block_hide(g);
-	if (g >= BLOCKS_GENERATIONS_MAX)
-		return BLOCKS_FULL;
-	return blocks_insert(block_chunk(index, g, hash), hash, op);
+	for (__u32 i = 0; i < BLOCKS_GENERATIONS_MAX; i++) {
+		__u32 g = newest - i;
+
+		block_hide(g);
+		if (g >= BLOCKS_GENERATIONS_MAX)
+			break;
+		if (blocks_insert(block_chunk(index, g, hash), hash, op) == BLOCKS_DONE)
+			return BLOCKS_DONE;
+	}
+	return BLOCKS_FULL;
 }
 
 /* Deletes the block at op->addr, with `same` only if its words are op's. BLOCKS_DONE, _ABSENT, _CONTENDED. */

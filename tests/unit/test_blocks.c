@@ -206,6 +206,36 @@ TEST(full)
 	table_close();
 }
 
+/*
+ * A last generation that adds one chunk to 4. A program whose old blocks are all replaced by new ones holds
+ * no more than before: there is room in the older chunks.
+ */
+TEST(last_generation_is_small)
+{
+	const __u64 live = 5 * CHUNK_SLOTS / 2;
+	size_t lost = 0, stored = 0;
+
+	TABLE_OPEN(1, 4, 5);
+	for (__u64 i = 1; i <= live; i++) {
+		if (i == CHUNK_SLOTS / 2 || i == 4 * CHUNK_SLOTS / 2)
+			table.generation++;
+		lost += put(i * 16, i) == BLOCKS_FULL;
+	}
+	CHECK_EQ(lost, 0);
+	for (__u64 i = 1; i <= live; i++) {
+		CHECK_EQ(del(i * 16), BLOCKS_DONE);
+		lost += put((live + i) * 16, i) == BLOCKS_FULL;
+	}
+	CHECK_EQ(lost, 0);
+	CHECK_EQ(table_check(), live);
+	/* and all of it is used before a block is lost */
+	for (__u64 i = 1; i <= 5 * CHUNK_SLOTS; i++)
+		stored += put((2 * live + i) * 16, i) == BLOCKS_DONE;
+	CHECK((live + stored) * 100 / (5 * CHUNK_SLOTS) >= 95);
+	CHECK_EQ(table_check(), live + stored);
+	table_close();
+}
+
 TEST(no_chunk)
 {
 	struct block_op op = { .addr = 16 };
@@ -367,4 +397,5 @@ TEST(model)
 }
 
 TEST_MAIN(TEST_CASE(round_trip), TEST_CASE(replace), TEST_CASE(delete_same), TEST_CASE(domains),
-	  TEST_CASE(domain_of_a_slot_that_changed_hands), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full), TEST_CASE(no_chunk), TEST_CASE(contended), TEST_CASE(model))
+	  TEST_CASE(domain_of_a_slot_that_changed_hands), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full),
+	  TEST_CASE(last_generation_is_small), TEST_CASE(no_chunk), TEST_CASE(contended), TEST_CASE(model))
