@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The reader of the table of live blocks (user/source/books.c) on chunks that are memory files here: what it
- * stocks and what it reads.
+ * stocks, what it reads, and what it makes of slots that change under its eyes.
  */
 #include <bpf/bpf.h>
 
@@ -11,7 +11,11 @@
 static int fake_map_create(enum bpf_map_type type, const char *name, __u32 key_size, __u32 value_size,
 			   __u32 max_entries, const struct bpf_map_create_opts *opts);
 static int fake_map_update_elem(int fd, const void *key, const void *value, __u64 flags);
+static void (*load_hook)(void);
+/* A thread could be stopped before each of the reader's loads. */
+#define __atomic_load_n(ptr, order) ({ if (load_hook) load_hook(); __atomic_load_n(ptr, order); })
 #include "source/books.c"
+#undef __atomic_load_n
 
 #include "table.h"
 
@@ -157,4 +161,83 @@ TEST(books_without_memory)
 	books_end(b);
 }
 
-TEST_MAIN(TEST_CASE(books_plan), TEST_CASE(books_grow), TEST_CASE(books_without_memory))
+/*
+ * Every way in which the five loads of one reading and the four stores of a replacement (or of a deletion and
+ * a new block) can follow each other, on a machine that keeps the order of both.
+ */
+
+#define STORES_MAX	8
+
+static struct {
+	struct block_slot *slot;
+	const __u64 (*stores)[2];	/* word of the slot, value */
+	unsigned int stores_cnt, done;
+	unsigned int at[STORES_MAX];	/* before which load */
+	unsigned int loads;
+} script;
+
+static void script_step(void)
+{
+	while (script.done < script.stores_cnt && script.at[script.done] <= script.loads) {
+		const __u64 *store = script.stores[script.done++];
+
+		((__u64 *)script.slot)[store[0]] = store[1];
+	}
+	script.loads++;
+}
+
+static bool script_next(void)
+{
+	for (int i = script.stores_cnt - 1; i >= 0; i--)
+		if (script.at[i] < 5) {
+			unsigned int at = script.at[i] + 1;
+
+			for (unsigned int j = i; j < script.stores_cnt; j++)
+				script.at[j] = at;
+			return true;
+		}
+	return false;
+}
+
+static __u64 sf(__u64 number, __u64 seq) { return size_of(number) << 16 | seq << 8; }
+static __u64 ts(__u64 number) { return number << 24 | stack_of(number); }
+
+/* Returns the number of interleavings. */
+static unsigned int script_run(const __u64 (*stores)[2], unsigned int cnt)
+{
+	unsigned int runs = 0, torn = 0;
+
+	memset(&script, 0, sizeof(script));
+	script.stores = stores;
+	script.stores_cnt = cnt;
+	load_hook = script_step;
+	do {
+		struct block_slot slot = { 0x1000, sf(1, 0), ts(1) }, s;
+
+		script.slot = &slot;
+		script.loads = script.done = 0;
+		runs++;
+		if (slot_read(&slot, &s))
+			torn += !words_agree(s.size_flags, s.time_stack) || s.addr != 0x1000;
+	} while (script_next());
+	load_hook = NULL;
+	CHECK_EQ(torn, 0);
+	return runs;
+}
+
+TEST(slots_that_change)
+{
+	const __u64 busy = 0x1000 | BLOCK_BUSY;
+	const __u64 replaced[][2] = { { 0, busy }, { 2, ts(2) }, { 1, sf(2, 1) }, { 0, 0x1000 } };
+	const __u64 born_anew[][2] = { { 0, busy }, { 0, 0 }, { 0, busy }, { 2, ts(2) }, { 1, sf(2, 1) }, { 0, 0x1000 } };
+	const __u64 twice[][2] = {
+		{ 0, busy }, { 2, ts(2) }, { 1, sf(2, 1) }, { 0, 0x1000 },
+		{ 0, busy }, { 2, ts(3) }, { 1, sf(3, 2) }, { 0, 0x1000 },
+	};
+
+	CHECK_EQ(script_run(replaced, 4), 126);
+	CHECK_EQ(script_run(born_anew, 6), 462);
+	CHECK_EQ(script_run(twice, 8), 1287);
+}
+
+TEST_MAIN(TEST_CASE(slots_that_change), TEST_CASE(books_plan), TEST_CASE(books_grow), TEST_CASE(books_without_memory))
