@@ -8,8 +8,9 @@
  *	a search     looks at the bucket and goes on to the next while `overflow` says that keys went further:
  *	             no tombstones
  *
- * Nothing is rehashed when the table grows. A new block goes to the newest generation; a search looks
- * there first and then in each older one, which only loses blocks. (Had the generations overlapped, as
+ * Nothing is rehashed when the table grows. A new block goes to the newest generation that has room for it,
+ * and a search looks in the same order. The older ones lose blocks, and get new ones only where the newest
+ * is too small for all that live: the last one is what the limit on memory leaves. (Had the generations overlapped, as
  * chunk = hash mod n would have it, the first chunks would take their share of every generation and fill
  * up: 480 k of 4 M blocks were lost that way.)
  *
@@ -69,10 +70,13 @@ struct block_op {
 #define block_hide(x)	asm volatile("" : "+r"(x))
 #define block_once(x)	(*(volatile typeof(x) *)&(x))
 
-/* Two rounds of multiply and fold: equal chunks and buckets need equal addresses in all bits. */
+/*
+ * Two rounds of multiply and fold: equal chunks and buckets need equal addresses in all bits. The lowest count
+ * as well (a descriptor, a slice of a pool), so they are not shifted out of the way.
+ */
 static __always_inline __u64 block_hash(__u64 addr)
 {
-	addr = (addr >> 4 | addr << 60) * 0x9e3779b97f4a7c15ull;
+	addr *= 0x9e3779b97f4a7c15ull;
 	addr ^= addr >> 32;
 	return addr * 0xd6e8feb86659fd93ull;
 }
@@ -138,20 +142,6 @@ __noinline int blocks_find(__u32 chunk_index, __u32 home, __u64 addr, __u32 doma
 	return -1;
 }
 
-/* Makes the slot ours. BLOCKS_DONE; BLOCKS_ABSENT: the key went away; BLOCKS_CONTENDED. */
-static __always_inline int block_claim(struct block_slot *s, __u64 addr)
-{
-	for (int i = 0; i < BLOCKS_SPINS; i++) {
-		__u64 seen = __sync_val_compare_and_swap(&s->addr, addr, addr | BLOCK_BUSY);
-
-		if (seen == addr)
-			return BLOCKS_DONE;
-		if (seen != (addr | BLOCK_BUSY))
-			return BLOCKS_ABSENT;
-	}
-	return BLOCKS_CONTENDED;
-}
-
 /* Gives a slot of ours back: addr to publish it, 0 to empty it. All writes before are seen before. */
 static __always_inline void block_release(struct block_slot *s, __u64 addr)
 {
@@ -161,6 +151,27 @@ static __always_inline void block_release(struct block_slot *s, __u64 addr)
 #else
 	__sync_lock_test_and_set(&s->addr, addr);
 #endif
+}
+
+/*
+ * Makes the slot ours. BLOCKS_DONE; BLOCKS_ABSENT: the key went away, perhaps for its address in another
+ * domain; BLOCKS_CONTENDED.
+ */
+static __always_inline int block_claim(struct block_slot *s, const struct block_op *op)
+{
+	for (int i = 0; i < BLOCKS_SPINS; i++) {
+		__u64 seen = __sync_val_compare_and_swap(&s->addr, op->addr, op->addr | BLOCK_BUSY);
+
+		if (seen == op->addr) {
+			if ((s->size_flags & 0xff) == op->domain)
+				return BLOCKS_DONE;
+			block_release(s, op->addr);
+			return BLOCKS_ABSENT;
+		}
+		if (seen != (op->addr | BLOCK_BUSY))
+			return BLOCKS_ABSENT;
+	}
+	return BLOCKS_CONTENDED;
 }
 
 static __always_inline void block_write(struct block_slot *s, const struct block_op *op)
@@ -185,7 +196,7 @@ __noinline int blocks_replace(__u32 chunk_index, __u32 pos, struct block_op *op)
 	s = block_slot_at(chunk, pos);
 	if (!s)
 		return BLOCKS_ABSENT;
-	r = block_claim(s, op->addr);
+	r = block_claim(s, op);
 	if (r != BLOCKS_DONE)
 		return r;
 	op->old_size_flags = s->size_flags;
@@ -236,7 +247,7 @@ __noinline int blocks_remove(__u32 chunk_index, __u32 pos, struct block_op *op, 
 	s = block_slot_at(chunk, pos);
 	if (!s)
 		return BLOCKS_ABSENT;
-	r = block_claim(s, op->addr);
+	r = block_claim(s, op);
 	if (r != BLOCKS_DONE)
 		return r;
 	if (same && (s->size_flags != op->old_size_flags || s->time_stack != op->old_time_stack)) {
@@ -255,19 +266,24 @@ __noinline int blocks_remove(__u32 chunk_index, __u32 pos, struct block_op *op, 
 	return BLOCKS_DONE;
 }
 
-/* The words of the slot at pos into op, without taking it. */
+/* The words of the slot at pos into op. It is ours meanwhile: they are of one block. */
 __noinline int blocks_read(__u32 chunk_index, __u32 pos, struct block_op *op)
 {
 	char *chunk = block_chunk_at(chunk_index);
 	struct block_slot *s;
+	int r;
 
 	if (!chunk || !op)
 		return BLOCKS_ABSENT;
 	s = block_slot_at(chunk, pos);
-	if (!s || block_once(s->addr) != op->addr)
+	if (!s)
 		return BLOCKS_ABSENT;
-	op->old_size_flags = block_once(s->size_flags);
-	op->old_time_stack = block_once(s->time_stack);
+	r = block_claim(s, op);
+	if (r != BLOCKS_DONE)
+		return r;
+	op->old_size_flags = s->size_flags;
+	op->old_time_stack = s->time_stack;
+	block_release(s, op->addr);
 	return BLOCKS_DONE;
 }
 
@@ -301,7 +317,7 @@ static __always_inline int blocks_search(const struct blocks_index *index, __u64
 static __always_inline int blocks_put(const struct blocks_index *index, struct block_op *op)
 {
 	__u64 hash = block_hash(op->addr);
-	__u32 chunk, g = block_once(index->generation);
+	__u32 chunk, newest = block_once(index->generation);
 	int pos = blocks_search(index, hash, op, &chunk);
 
 	if (pos >= 0) {
@@ -310,10 +326,16 @@ static __always_inline int blocks_put(const struct blocks_index *index, struct b
 		if (r != BLOCKS_ABSENT)
 			return r;
 	}
-	block_hide(g);
-	if (g >= BLOCKS_GENERATIONS_MAX)
-		return BLOCKS_FULL;
-	return blocks_insert(block_chunk(index, g, hash), hash, op);
+	for (__u32 i = 0; i < BLOCKS_GENERATIONS_MAX; i++) {
+		__u32 g = newest - i;
+
+		block_hide(g);
+		if (g >= BLOCKS_GENERATIONS_MAX)
+			break;
+		if (blocks_insert(block_chunk(index, g, hash), hash, op) == BLOCKS_DONE)
+			return BLOCKS_DONE;
+	}
+	return BLOCKS_FULL;
 }
 
 /* Deletes the block at op->addr, with `same` only if its words are op's. BLOCKS_DONE, _ABSENT, _CONTENDED. */
@@ -325,7 +347,7 @@ static __always_inline int blocks_delete(const struct blocks_index *index, struc
 	return pos < 0 ? BLOCKS_ABSENT : blocks_remove(chunk, pos, op, same);
 }
 
-/* The words of the block at op->addr into op. BLOCKS_DONE, BLOCKS_ABSENT. */
+/* The words of the block at op->addr into op. BLOCKS_DONE, BLOCKS_ABSENT, BLOCKS_CONTENDED. */
 static __always_inline int blocks_get(const struct blocks_index *index, struct block_op *op)
 {
 	__u32 chunk;

@@ -156,9 +156,12 @@ static bool slot_read(const struct block_slot *slot, struct block_slot *ret)
 		ret->size_flags = __atomic_load_n(&slot->size_flags, __ATOMIC_ACQUIRE);
 		ret->time_stack = __atomic_load_n(&slot->time_stack, __ATOMIC_ACQUIRE);
 		ret->addr = addr;
-		/* the sequence in the flags changes with every write, also of the same address */
-		if (__atomic_load_n(&slot->size_flags, __ATOMIC_ACQUIRE) == ret->size_flags &&
-		    __atomic_load_n(&slot->addr, __ATOMIC_ACQUIRE) == addr)
+		/*
+		 * The sequence in the flags changes with every write, also of the same address. It is read last:
+		 * if the writer of the stack above has given the slot back, it has changed the flags before.
+		 */
+		if (__atomic_load_n(&slot->addr, __ATOMIC_ACQUIRE) == addr &&
+		    __atomic_load_n(&slot->size_flags, __ATOMIC_ACQUIRE) == ret->size_flags)
 			return true;
 	}
 }

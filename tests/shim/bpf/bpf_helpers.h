@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Stands in for libbpf's header of the same name when BPF C is compiled for this machine. A helper is
+ * renamed to shim_NAME, which the test defines: libbpf, which every test links, has functions for user
+ * space of the same names. For the same reason include it after whatever needs <bpf/bpf.h>.
+ */
+#ifndef SHIM_BPF_HELPERS_H
+#define SHIM_BPF_HELPERS_H
+
+#define SEC(name)
+#define __hidden
+#define __uint(name, val)	int (*name)[val]
+#define __type(name, val)	typeof(val) *name
+#define __array(name, val)	typeof(val) *name[]
+
+#undef __always_inline
+#define __always_inline		inline __attribute__((always_inline))
+#undef __noinline
+#define __noinline		__attribute__((noinline))
+
+/* clang's word for BPF; gcc unrolls or not as it likes. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+
+/* In BPF it orders all that is before and after it; gcc's own only what is after. */
+#define __sync_lock_test_and_set(ptr, val)	__atomic_exchange_n(ptr, val, __ATOMIC_SEQ_CST)
+
+#define bpf_map_lookup_elem	shim_map_lookup_elem
+void *shim_map_lookup_elem(void *map, const void *key);
+
+#endif

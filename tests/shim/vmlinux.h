@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Stands in for the kernel's types when BPF C is compiled for this machine: a program that only computes
+ * needs only the integers. Unit tests alone are compiled with -isystem tests/shim.
+ */
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
+
+/* What the makefile tells clang about the machine that the programs run on. */
+#if defined(__x86_64__)
+#define __TARGET_ARCH_x86
+#elif defined(__aarch64__)
+#define __TARGET_ARCH_arm64
+#endif
+
+#endif
