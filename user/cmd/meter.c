@@ -27,6 +27,17 @@ static const struct meter_sample *window_start(const struct meter *m)
 	return s;
 }
 
+/* What the target paid between two samples. */
+static double paid_ns(const struct meter *m, const struct meter_sample *from, const struct meter_sample *to)
+{
+	double emulated = to->traps.emulated - from->traps.emulated;
+	double stepped = to->traps.stepped - from->traps.stepped;
+	double returned = to->traps.returned - from->traps.returned;
+
+	return emulated * m->price.trap_ns + stepped * m->price.stepped_ns + returned * m->price.return_ns +
+	       (emulated + stepped + returned) * m->program_ns;
+}
+
 void meter_sample(struct meter *m, uint64_t time_ns, uint64_t target_cpu_ns, const struct source_traps *traps)
 {
 	if (m->samples_cnt && time_ns - newest(m)->time_ns < 900000000)
@@ -34,8 +45,7 @@ void meter_sample(struct meter *m, uint64_t time_ns, uint64_t target_cpu_ns, con
 	m->samples[m->samples_cnt++ % METER_SAMPLES] = (struct meter_sample){
 		.time_ns = time_ns,
 		.target_cpu_ns = target_cpu_ns,
-		.traps_ns = traps->emulated * m->price.trap_ns + traps->stepped * m->price.stepped_ns +
-			    traps->returned * m->price.return_ns,
+		.traps = *traps,
 	};
 }
 
@@ -50,7 +60,7 @@ double meter_cost_percent(const struct meter *m)
 	start = window_start(m);
 	if (now->target_cpu_ns <= start->target_cpu_ns)
 		return 0;
-	cost = 100 * (now->traps_ns - start->traps_ns) / (now->target_cpu_ns - start->target_cpu_ns);
+	cost = 100 * paid_ns(m, start, now) / (now->target_cpu_ns - start->target_cpu_ns);
 	return cost > 100 ? 100 : cost;
 }
 
@@ -63,12 +73,13 @@ bool meter_brakes(struct meter *m, double limit_percent)
 		return false;
 	now = newest(m);
 	start = window_start(m);
-	of_core = 100 * (now->traps_ns - start->traps_ns) / (now->time_ns - start->time_ns);
+	of_core = 100 * paid_ns(m, start, now) / (now->time_ns - start->time_ns);
 	if (meter_cost_percent(m) <= limit_percent || of_core <= METER_BRAKE_MIN_PERCENT) {
 		m->above_since_ns = 0;
 		return false;
 	}
+	/* from now on, not from the start of the window: one second can lift the average of five */
 	if (!m->above_since_ns)
-		m->above_since_ns = start->time_ns;
+		m->above_since_ns = now->time_ns;
 	return now->time_ns - m->above_since_ns >= METER_WINDOW_NS;
 }

@@ -2,7 +2,7 @@
 /*
  * What ebb costs its target, and the brake (DESIGN 5.9).
  *
- * Cost = traps x the price of a trap on this machine, over the CPU time of the target (which contains
+ * Cost = traps x (the price of a trap on this machine + the run of a program), over the CPU time of the target (which contains
  * them), in the last 5 seconds. Pure: the session feeds it.
  */
 #ifndef CMD_METER_H
@@ -22,11 +22,12 @@
 struct meter_sample {
 	uint64_t time_ns;
 	uint64_t target_cpu_ns;
-	double traps_ns;
+	struct source_traps traps;
 };
 
 struct meter {
 	struct trap_price price;
+	double program_ns;		/* of one run; set it when it is known */
 	struct meter_sample samples[METER_SAMPLES];
 	unsigned int samples_cnt;	/* ever; the newest is at (samples_cnt - 1) % METER_SAMPLES */
 	uint64_t above_since_ns;	/* 0 = the cost is below the limit */

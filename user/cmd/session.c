@@ -128,6 +128,7 @@ static void meter_update(struct session *s)
 	if (target_cpu_ns(s->config->target, &cpu_ns))
 		return;		/* it has just ended */
 	s->config->type->traps(s->source, &traps);
+	s->meter.program_ns = s->config->type->program_ns(s->source);
 	meter_sample(&s->meter, clock_ns(), cpu_ns, &traps);
 	if (meter_brakes(&s->meter, s->config->max_overhead_percent))
 		s->end = SESSION_BRAKE;

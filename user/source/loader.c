@@ -3,6 +3,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -84,17 +85,35 @@ uint64_t loader_map_bytes(const struct bpf_object *obj)
 	return sum;
 }
 
+static bool program_info(const struct bpf_program *prog, struct bpf_prog_info *ret)
+{
+	__u32 len = sizeof(*ret);
+
+	memset(ret, 0, sizeof(*ret));
+	return bpf_program__fd(prog) >= 0 && !bpf_obj_get_info_by_fd(bpf_program__fd(prog), ret, &len);
+}
+
+void loader_add_runs(const struct bpf_object *obj, uint64_t *cnt, uint64_t *ns)
+{
+	struct bpf_prog_info info;
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, obj) {
+		if (!program_info(prog, &info))
+			continue;
+		*cnt += info.run_cnt;
+		*ns += info.run_time_ns;
+	}
+}
+
 uint64_t loader_missed(const struct bpf_object *obj)
 {
+	struct bpf_prog_info info;
 	struct bpf_program *prog;
 	uint64_t sum = 0;
 
-	bpf_object__for_each_program(prog, obj) {
-		struct bpf_prog_info info = { 0 };
-		__u32 len = sizeof(info);
-
-		if (bpf_program__fd(prog) >= 0 && !bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
+	bpf_object__for_each_program(prog, obj)
+		if (program_info(prog, &info))
 			sum += info.recursion_misses;
-	}
 	return sum;
 }

@@ -22,6 +22,9 @@ int loader_share_maps(struct bpf_object *to, const struct bpf_object *from);
 /* Memory of an object's maps, inner maps not included, as the kernel accounts it. */
 uint64_t loader_map_bytes(const struct bpf_object *obj);
 
+/* Adds the runs of an object's programs, counted while BPF statistics are on, to *cnt and *ns. */
+void loader_add_runs(const struct bpf_object *obj, uint64_t *cnt, uint64_t *ns);
+
 /* Runs of an object's programs that the kernel skipped because they would have nested. */
 uint64_t loader_missed(const struct bpf_object *obj);
 

@@ -58,6 +58,8 @@ struct source_type {
 	/* Values and losses of now into the profile. */
 	int (*snapshot)(struct source *s);
 	void (*traps)(const struct source *s, struct source_traps *ret);
+	/* What one run of its programs takes; 0 until it is measured, in the first seconds. */
+	double (*program_ns)(struct source *s);
 	void (*life)(const struct source *s, struct source_life *ret);
 	uint64_t (*kernel_bytes)(const struct source *s);	/* memory of its maps */
 	/* Takes the probes off; the books stay. May be called twice. */
