@@ -12,6 +12,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "elf/fde.h"
 #include "elf/image.h"
 #include "test.h"
 
@@ -117,10 +118,10 @@ TEST(symbols)
 	CHECK_EQ(f.sym.type, IMAGE_FUNC);
 	CHECK(f.sym.global);
 	CHECK(f.sym.size > 16);
-	CHECK(image_fde_starts_at(libc.img, f.sym.va));
-	CHECK(!image_fde_starts_at(libc.img, f.sym.va + 1));
-	CHECK(!image_fde_starts_at(libc.img, 0));
-	CHECK(!image_fde_starts_at(libc.img, UINT64_MAX));
+	CHECK(fde_starts_at(libc.img, f.sym.va));
+	CHECK(!fde_starts_at(libc.img, f.sym.va + 1));
+	CHECK(!fde_starts_at(libc.img, 0));
+	CHECK(!fde_starts_at(libc.img, UINT64_MAX));
 	if (CHECK_EQ(image_text(libc.img, f.sym.va, f.sym.size, &text, &len), 0)) {
 		CHECK_EQ(len, f.sym.size);
 		/* Behind the first byte: somebody's probe may be there. */
@@ -398,7 +399,7 @@ TEST(vdso)
 		CHECK(f.cnt >= 1);
 		CHECK_EQ(f.sym.type, IMAGE_FUNC);
 		CHECK_EQ(image_va_to_off(img, f.sym.va, &off), 0);
-		CHECK(image_fde_starts_at(img, f.sym.va));
+		CHECK(fde_starts_at(img, f.sym.va));
 		image_free(img);
 	}
 	free(copy);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "elf/fde.h"
 #include "elf/image.h"
 #include "test.h"
 
@@ -148,7 +149,7 @@ static bool exercise(const void *data, size_t len)
 	image_has_section(img, ".note.stapsdt");
 	image_is_static_exec(img);
 	for (uint64_t va = 0; va < len + 0x3000; va += 0x800) {
-		image_fde_starts_at(img, va);
+		fde_starts_at(img, va);
 		image_off_to_va(img, va, &x);
 		if (!image_text(img, va, 64, &bytes, &got))
 			for (size_t i = 0; i < got; i++)

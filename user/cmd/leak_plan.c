@@ -71,7 +71,7 @@ static int check_seccomp(const struct hazards *h, enum attach_mode mode)
 	return EXIT_STOPPED;
 }
 
-/* Refuses what DESIGN 5.1 refuses. */
+/* Refuses where a return probe could do harm. */
 static int check_hazards(struct target *t, enum attach_mode mode)
 {
 	struct hazards h;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What ebb costs its target, and the brake (DESIGN 5.9).
+ * What ebb costs its target, and the brake.
  *
  * Cost = traps x (the price of a trap on this machine + the run of a program), over the CPU time of the target (which contains
  * them), in the last 5 seconds. Pure: the session feeds it.

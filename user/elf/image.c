@@ -12,7 +12,7 @@
  * program headers of 32-bit files, which have to be recognised and no more.
  *
  * A file that is cut short while it is mapped gives SIGBUS, as with every mapping; who opens files that
- * a target can write does so in the worker (DESIGN 5.4).
+ * a target can write should do so in a process of its own.
  */
 #include <elf.h>
 #include <errno.h>
@@ -577,40 +577,13 @@ int image_each_import(const struct image *img, int (*fn)(const struct image_impo
 	return err ? err : each_rela(img, plt_va, plt_bytes, fn, ctx);
 }
 
-/*
- * .eh_frame_hdr has a sorted table for just this question (Linux Standard Base, "The .eh_frame_hdr
- * section"). Every linker in use writes these encodings; another, or no table, is "no evidence".
- *
- *	0  version = 1
- *	1  encoding of the pointer to .eh_frame	0x1b pc-relative, 4 bytes signed
- *	2  encoding of the count		0x03 4 bytes
- *	3  encoding of the table		0x3b relative to this section, 4 bytes signed
- *	4  pointer to .eh_frame
- *	8  count
- *	12 { start of the function, address of its FDE } × count, by start
- */
-bool image_fde_starts_at(const struct image *img, uint64_t va)
+size_t image_eh_frame_hdr(const struct image *img, const unsigned char **ret, uint64_t *ret_va)
 {
 	const unsigned char *hdr = image_at_va(img, img->eh_frame_hdr_va, img->eh_frame_hdr_bytes);
-	uint32_t cnt, low = 0;
-	int64_t want = (int64_t)(va - img->eh_frame_hdr_va);
 
-	if (!hdr || img->eh_frame_hdr_bytes < 12 || hdr[0] != 1 || hdr[1] != 0x1b || hdr[2] != 0x03 || hdr[3] != 0x3b)
-		return false;
-	memcpy(&cnt, hdr + 8, sizeof(cnt));
-	if (cnt > (img->eh_frame_hdr_bytes - 12) / 8)
-		return false;
-	for (uint32_t high = cnt; low < high;) {
-		uint32_t mid = low + (high - low) / 2;
-		int32_t start;
-
-		memcpy(&start, hdr + 12 + (size_t)mid * 8, sizeof(start));
-		if (start == want)
-			return true;
-		if (start < want)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return false;
+	if (!hdr)
+		return 0;
+	*ret = hdr;
+	*ret_va = img->eh_frame_hdr_va;
+	return img->eh_frame_hdr_bytes;
 }

@@ -62,7 +62,7 @@ struct image_import {
 };
 int image_each_import(const struct image *img, int (*fn)(const struct image_import *imp, void *ctx), void *ctx);
 
-/* True when an FDE of .eh_frame begins exactly at va: evidence for the start of a function. */
-bool image_fde_starts_at(const struct image *img, uint64_t va);
+/* The bytes of .eh_frame_hdr and its va; the length, 0 when there is none. They live as long as the image. */
+size_t image_eh_frame_hdr(const struct image *img, const unsigned char **ret, uint64_t *ret_va);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where a uprobe may be put in a function, and what it costs there (DESIGN 5.1).
+ * Where a uprobe may be put in a function, and what it costs there.
  *
  * The kernel emulates some instructions under a uprobe (arch/x86/kernel/uprobes.c: push reg, nop,
  * call rel32, jmp rel, jcc rel) and single-steps every other one out of line, which costs a second

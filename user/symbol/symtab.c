@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elf/fde.h"
 #include "elf/image.h"
 #include "symbol/symtab.h"
 
@@ -241,7 +242,7 @@ static void settle(struct symtab *tab, struct symtab_symbol *s)
 {
 	uint32_t size = 1;
 
-	while (size < s->size && !image_fde_starts_at(tab->img, s->va + size))
+	while (size < s->size && !fde_starts_at(tab->img, s->va + size))
 		size++;
 	s->size = size;
 	s->link = LINK_NONE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What makes a return probe dangerous in this process (DESIGN 5.1): whatever walks, checks or moves
+ * What makes a return probe dangerous in this process: whatever walks, checks or moves
  * return addresses meets the trampoline that the kernel puts in their place.
  */
 #ifndef TARGET_HAZARD_H

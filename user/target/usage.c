@@ -213,7 +213,7 @@ static bool operator_new_is_used(const struct candidate *cand, const struct impo
 /*
  * C++ allocates through operator new. glibc's comes from libstdc++ and calls malloc; these allocators
  * bring their own, which allocates by itself (jemalloc since 5.3), and a probe on it would break
- * exceptions (DESIGN 5.1).
+ * exceptions.
  */
 static int warn_operator_new(struct candidate *cand, const struct import_words *words)
 {

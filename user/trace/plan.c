@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "elf/fde.h"
 #include "elf/image.h"
 #include "trace/plan.h"
 #include "trace/stub.h"
@@ -173,7 +174,7 @@ static int plan_function(struct planning *pl, const struct allocator_function *f
 		return note_function(pl, fn, "not probed: its symbol is not in an executable segment");
 	/* A symbol's size or unwind information says where a function begins; without both: the entry. */
 	sized = fn->size_bytes && len == fn->size_bytes;
-	if (!sized && !image_fde_starts_at(img, fn->va) && len > ENTRY_BYTES)
+	if (!sized && !fde_starts_at(img, fn->va) && len > ENTRY_BYTES)
 		len = ENTRY_BYTES;
 	why = memory_why_not(pl, fn, code, len);
 	if (why)
