@@ -68,7 +68,8 @@ bool meter_brakes(struct meter *m, double limit_percent)
 		m->above_since_ns = 0;
 		return false;
 	}
+	/* from now on, not from the start of the window: one second can lift the average of five */
 	if (!m->above_since_ns)
-		m->above_since_ns = start->time_ns;
+		m->above_since_ns = now->time_ns;
 	return now->time_ns - m->above_since_ns >= METER_WINDOW_NS;
 }
