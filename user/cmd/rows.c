@@ -7,8 +7,13 @@
 #include "base/text.h"
 #include "cmd/rows.h"
 
-#define RECENT_SPACING_NS	950000000ull	/* a second, less what timers are late */
-#define LAST_NS			60000000000ull
+#define LATE_NS			40000000ull	/* what timers may be late */
+#define RECENT_SPACING_NS	(1000000000ull - LATE_NS)
+#define MINUTE_NS		60000000000ull	/* also the most that trend_old_ns() says */
+#define LAST_NS			(MINUTE_NS - LATE_NS)
+
+/* The snapshot that is about to be kept takes the oldest one's slot, and what is asked for must be still there. */
+_Static_assert((ROWS_RECENT - 1) * RECENT_SPACING_NS >= MINUTE_NS, "the last minute is kept");
 
 int rows_open(struct rows *r, const struct profile *p, bool raw, uint64_t start_ns)
 {
@@ -237,5 +242,6 @@ void rows_classify(struct rows *r, uint64_t cutoff_ns, bool explained, int type)
 		row->class = trend_classify(&facts);
 		row->last_bytes = row->recent_held[now] - row->recent_held[then];
 	}
-	qsort_r(r->list, r->cnt, sizeof(struct row *), row_compare, &type);
+	if (r->cnt)
+		qsort_r(r->list, r->cnt, sizeof(struct row *), row_compare, &type);
 }
