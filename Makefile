@@ -99,6 +99,7 @@ $(O)/tests/unit/%: tests/unit/%.c $(O)/libebbsan.a
 		$< $(O)/libebbsan.a $(LIBS) -lpthread -o $@
 
 include tests/programs/programs.mk
+include tests/bench/bench.mk
 
 unit: $(UNIT) programs
 	$(Q)tests/run unit
@@ -113,7 +114,7 @@ check-long: deps
 demo: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
 	$(Q)tools/demo.sh
-bench: all
+bench: all benches
 	$(Q)tests/bench/run $(BENCH)
 install: $(O)/ebb
 	install -D -m 755 $(O)/ebb $(DESTDIR)$(PREFIX)/bin/ebb

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * bench NAME…: the benchmarks that drive the kernel's side directly. tests/bench/run calls it, and does those
+ * that run a whole ebb itself.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+
+static int run(const char *name)
+{
+	if (!strcmp(name, "price"))
+		return bench_price();
+	if (!strcmp(name, "leak.books"))
+		return bench_leak_books();
+	if (!strcmp(name, "leak.entry0"))
+		return bench_leak_entry0();
+	if (!strcmp(name, "leak.pair"))
+		return bench_leak_pair();
+	if (!strcmp(name, "books.insert"))
+		return bench_books(true, false, false);
+	if (!strcmp(name, "books.delete"))
+		return bench_books(false, true, false);
+	if (!strcmp(name, "leak.snapshot"))
+		return bench_books(false, false, true);
+	if (!strcmp(name, "books"))	/* the last three in one go */
+		return bench_books(true, true, true);
+	fprintf(stderr, "bench: there is no benchmark '%s'\n", name);
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	int failed = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	srandom(time(NULL));
+	for (int i = 1; i < argc; i++)
+		failed |= run(argv[i]) != 0;
+	return failed;
+}

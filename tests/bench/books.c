@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * books.insert, books.delete: the table of bpf/blocks.bpf.h at 1 M live blocks beside the kernel's preallocated
+ * hash; leak.snapshot: reading these blocks from user space.
+ *
+ *	grown    built up from nothing through the generations, as in a process that leaks: the oldest third of
+ *	         the blocks still lies in the older generations
+ *	turned   the same table after every one of these blocks was freed and another one born
+ *
+ * In each round both tables delete the same blocks, drawn from all live ones, and insert the same new ones, in
+ * random order of who is first. The price of the loop around an operation is measured as well, and taken off.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "abi.h"
+#include "bench.h"
+#include "bench_books.skel.h"
+#include "books_abi.h"
+#include "source/books.h"
+#include "source/loader.h"
+
+#define BATCH	16384u		/* operations that are timed together: some milliseconds */
+
+/* As many chunks as 1 M blocks need by themselves: with more allowed, the stock would be larger, not the table in use. */
+#define BOOKS_BYTES	(64ull << 20)
+
+struct table {
+	struct bench_books *skel;
+	struct books *books;
+	struct blocks_index *index;
+	uint64_t *keys;			/* of the next run: shared with the programs */
+	uint64_t *live;			/* addresses of all live blocks, in the order of birth */
+	uint64_t born_cnt;		/* so far: gives the next address */
+	uint64_t strange_cnt;		/* the same for addresses that never are in the table */
+};
+
+/* Every 16-byte step of 1 GiB once, in an order without order: a bijection of 26 bits. */
+static uint64_t address(uint64_t i)
+{
+	return 0x7f0000000000ull + ((i * 0x9e3779b1ull & 0x3ffffff) << 4) + (i >> 26 << 34);
+}
+
+static int run(struct table *t, struct bpf_program *prog, uint32_t cnt, double *ret_ns)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	double start;
+	int err;
+
+	t->skel->bss->bench_cnt = cnt;
+	start = cpu_ns();
+	err = bpf_prog_test_run_opts(bpf_program__fd(prog), &opts);
+	if (!err && ret_ns)
+		*ret_ns = (cpu_ns() - start) / cnt;
+	return err;
+}
+
+/* As live_add() and blocks_flip() of bpf/leak.bpf.h do it, and then ebb's restocking. */
+static int flip(struct table *t, int64_t live_cnt)
+{
+	struct blocks_index *x = t->index;
+
+	x->live_cnt = live_cnt;
+	if (x->generation < BLOCKS_GENERATIONS_MAX - 1 && x->generation < x->stocked &&
+	    live_cnt >= (int64_t)x->chunks_cnt[x->generation] * BLOCKS_BUCKETS * BLOCKS_SLOTS / 2)
+		x->generation++;
+	return books_restock(t->books);
+}
+
+static int fill(struct table *t)
+{
+	const struct bench_books *s = t->skel;
+
+	for (uint32_t done = 0; done < BENCH_LIVE;) {
+		uint32_t cnt = BENCH_LIVE - done < 1000 ? BENCH_LIVE - done : 1000;
+		int err;
+
+		for (uint32_t i = 0; i < cnt; i++)
+			t->keys[i] = t->live[done + i] = address(t->born_cnt++);
+		err = run(t, s->progs.bench_table_put, cnt, NULL);
+		if (!err)
+			err = run(t, s->progs.bench_hash_put, cnt, NULL);
+		done += cnt;
+		if (!err)
+			err = flip(t, done);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int table_open(struct table *t)
+{
+	int err;
+
+	loader_prepare();
+	t->live = malloc(BENCH_LIVE * sizeof(*t->live));
+	t->skel = t->live ? bench_books__open_and_load() : NULL;
+	if (!t->skel)
+		return -errno;
+	t->index = mmap(NULL, sizeof(*t->index), PROT_READ | PROT_WRITE, MAP_SHARED,
+			bpf_map__fd(t->skel->maps.bench_index), 0);
+	t->keys = mmap(NULL, BENCH_KEYS_MAX * sizeof(*t->keys), PROT_READ | PROT_WRITE, MAP_SHARED,
+		       bpf_map__fd(t->skel->maps.bench_keys), 0);
+	if (t->index == MAP_FAILED || t->keys == MAP_FAILED)
+		return -errno;
+	err = books_open(bpf_map__fd(t->skel->maps.blocks_chunks), t->index, BOOKS_BYTES, &t->books);
+	return err ? err : fill(t);
+}
+
+static void table_close(struct table *t)
+{
+	books_free(t->books);
+	bench_books__destroy(t->skel);	/* the two mappings go with the process */
+	free(t->live);
+}
+
+/* What is timed; deletions come first in a round, so that there are always 1 M live blocks or a little less. */
+enum op { EMPTY, TABLE_DELETE, HASH_DELETE, ABSENT, ABSENT_NEWEST, TABLE_PUT, HASH_PUT, HASH_REPLACE, HASH_DELETE_ONLY, OPS };
+
+static const char *const op_words[OPS] = {
+	[TABLE_DELETE] = "delete, table of ebb",
+	[HASH_DELETE] = "look up, copy, delete, kernel's hash",
+	[HASH_DELETE_ONLY] = "delete, kernel's hash",
+	[ABSENT] = "search of a block that is not there, table of ebb",
+	[ABSENT_NEWEST] = "  of it in the newest generation",
+	[TABLE_PUT] = "insert, table of ebb",
+	[HASH_PUT] = "insert, kernel's hash",
+	[HASH_REPLACE] = "look up and insert, kernel's hash",
+};
+
+struct figures {
+	double ns[OPS][ROUNDS_MAX];
+	int rounds;
+};
+
+static struct bpf_program *op_program(const struct table *t, enum op op)
+{
+	struct bpf_program *const progs[OPS] = {
+		[EMPTY] = t->skel->progs.bench_empty,
+		[TABLE_DELETE] = t->skel->progs.bench_table_delete,
+		[HASH_DELETE] = t->skel->progs.bench_hash_delete,
+		[HASH_DELETE_ONLY] = t->skel->progs.bench_hash_delete_only,
+		[ABSENT] = t->skel->progs.bench_table_absent,
+		[ABSENT_NEWEST] = t->skel->progs.bench_table_absent_newest,
+		[TABLE_PUT] = t->skel->progs.bench_table_put,
+		[HASH_PUT] = t->skel->progs.bench_hash_put,
+		[HASH_REPLACE] = t->skel->progs.bench_hash_replace,
+	};
+
+	return progs[op];
+}
+
+static int run_shuffled(struct table *t, struct figures *f, const enum op *ops, int cnt)
+{
+	int order[OPS];
+
+	shuffle(order, cnt);
+	for (int i = 0; i < cnt; i++) {
+		enum op op = ops[order[i]];
+		int err;
+
+		if (op == ABSENT || op == ABSENT_NEWEST || op == EMPTY)
+			for (uint32_t k = 0; k < BATCH; k++)
+				t->keys[k] = address((1ull << 40) + t->strange_cnt++);
+		err = run(t, op_program(t, op), BATCH, &f->ns[op][f->rounds]);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* BATCH blocks out of the middle of nowhere die, then others are born. Two ways to use the hash take turns. */
+static int round_run(struct table *t, struct figures *f)
+{
+	static const enum op absent[] = { ABSENT, ABSENT_NEWEST, EMPTY };
+	enum op deletes[] = { TABLE_DELETE, HASH_DELETE }, puts[] = { TABLE_PUT, HASH_PUT };
+	uint32_t stride = BENCH_LIVE / BATCH, first = random() % stride;
+	int err;
+
+	for (int half = 0; half < 2; half++) {
+		deletes[1] = half ? HASH_DELETE_ONLY : HASH_DELETE;
+		puts[1] = half ? HASH_REPLACE : HASH_PUT;
+		first = (first + half * (stride / 2)) % stride;
+		for (uint32_t i = 0; i < BATCH; i++)
+			t->keys[i] = t->live[(uint64_t)i * 7919 % BATCH * stride + first];
+		err = run_shuffled(t, f, deletes, 2);
+		if (err)
+			return err;
+		if (half)
+			err = run_shuffled(t, f, absent, 3);
+		if (err)
+			return err;
+		for (uint32_t i = 0; i < BATCH; i++)
+			t->keys[i] = t->live[(uint64_t)i * 7919 % BATCH * stride + first] = address(t->born_cnt++);
+		err = run_shuffled(t, f, puts, 2);
+		if (err)
+			return err;
+	}
+	f->rounds++;
+	return 0;
+}
+
+static int measure(struct table *t, struct figures *f, int rounds)
+{
+	for (f->rounds = 0; f->rounds < rounds;) {
+		int err = round_run(t, f);
+
+		if (err)
+			return err;
+	}
+	for (int i = 0; i < rounds; i++)
+		for (int op = EMPTY + 1; op < OPS; op++)
+			f->ns[op][i] -= f->ns[EMPTY][i];
+	if (t->skel->bss->bench_failed) {
+		fprintf(stderr, "books: %" PRIu64 " operations did not do what they should\n",
+			(uint64_t)t->skel->bss->bench_failed);
+		return -EIO;
+	}
+	return 0;
+}
+
+/* Every block dies and is replaced, oldest first. */
+static int turn_over(struct table *t)
+{
+	for (uint32_t done = 0; done < BENCH_LIVE;) {
+		uint32_t cnt = BENCH_LIVE - done < BENCH_KEYS_MAX ? BENCH_LIVE - done : BENCH_KEYS_MAX;
+		const struct bench_books *s = t->skel;
+		int err;
+
+		memcpy(t->keys, t->live + done, cnt * sizeof(*t->keys));
+		err = run(t, s->progs.bench_table_delete, cnt, NULL);
+		if (!err)
+			err = run(t, s->progs.bench_hash_delete, cnt, NULL);
+		for (uint32_t i = 0; i < cnt; i++)
+			t->keys[i] = t->live[done + i] = address(t->born_cnt++);
+		if (!err)
+			err = run(t, s->progs.bench_table_put, cnt, NULL);
+		if (!err)
+			err = run(t, s->progs.bench_hash_put, cnt, NULL);
+		if (err)
+			return err;
+		done += cnt;
+	}
+	return 0;
+}
+
+static void say(const char *state, const struct table *t, const struct figures *f, bool insert, bool delete)
+{
+	printf("books, %s: %u live blocks, %u chunks in use, %d rounds of %u operations, ns an operation:\n", state,
+	       BENCH_LIVE, t->index->chunks_cnt[t->index->generation], f->rounds, BATCH);
+	for (int op = EMPTY + 1; op < OPS; op++) {
+		bool is_delete = op == TABLE_DELETE || op == HASH_DELETE || op == HASH_DELETE_ONLY;
+
+		if (is_delete ? delete : insert)
+			printf("  %-52s %6.1f\n", op_words[op], median(f->ns[op], f->rounds));
+	}
+}
+
+static void say_results(const char *suffix, const struct figures *f, bool insert, bool delete)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "books.insert%s", suffix);
+	if (insert)
+		result(name, median_ratio(f->ns[TABLE_PUT], f->ns[HASH_PUT], f->rounds), 3, BAR_MAX, 0.5, "");
+	snprintf(name, sizeof(name), "books.delete%s", suffix);
+	if (delete)
+		result(name, median_ratio(f->ns[TABLE_DELETE], f->ns[HASH_DELETE], f->rounds), 3, BAR_MAX, 0.35, "");
+}
+
+struct reading {
+	uint64_t blocks, bytes, oldest;
+};
+
+static void read_block(const struct block_slot *block, void *ctx)
+{
+	struct reading *r = ctx;
+
+	r->blocks++;
+	r->bytes += block_size(block);
+	if (block_time(block) < r->oldest)
+		r->oldest = block_time(block);
+}
+
+static int snapshot(struct table *t, int rounds)
+{
+	double ms[ROUNDS_MAX];
+
+	for (int i = 0; i < rounds; i++) {
+		struct reading r = { .oldest = UINT64_MAX };
+		double start = cpu_ns();
+		int err = books_each(t->books, read_block, &r);
+
+		ms[i] = (cpu_ns() - start) / 1e6;
+		if (err)
+			return err;
+		if (r.blocks != BENCH_LIVE) {
+			fprintf(stderr, "leak.snapshot: %" PRIu64 " blocks read, %u are live\n", r.blocks, BENCH_LIVE);
+			return -EIO;
+		}
+	}
+	printf("leak.snapshot: books_each() over %u live blocks in %u chunks, %d rounds: %.1f ms, %.1f ns a block\n",
+	       BENCH_LIVE, t->index->chunks_cnt[t->index->generation], rounds, median(ms, rounds),
+	       median(ms, rounds) * 1e6 / BENCH_LIVE);
+	result("leak.snapshot", median(ms, rounds), 1, BAR_MAX, 40, "ms");
+	return 0;
+}
+
+int bench_books(bool insert, bool delete, bool read)
+{
+	struct table t = { 0 };
+	struct figures f;
+	int err;
+
+	err = table_open(&t);
+	if (err)
+		goto out;
+	if (insert || delete) {
+		err = measure(&t, &f, rounds_wanted(15));
+		if (err)
+			goto out;
+		say("grown", &t, &f, insert, delete);
+		say_results("", &f, insert, delete);
+	}
+	if (read)
+		err = snapshot(&t, rounds_wanted(15));
+	if (!err && (insert || delete)) {
+		err = turn_over(&t);
+		if (!err)
+			err = measure(&t, &f, rounds_wanted(15));
+		if (err)
+			goto out;
+		say("turned over", &t, &f, insert, delete);
+		say_results(".turned", &f, insert, delete);
+	}
+out:
+	table_close(&t);
+	if (err)
+		fprintf(stderr, "books: %s\n", strerror(-err));
+	return err;
+}
