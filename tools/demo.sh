@@ -77,6 +77,5 @@ if [ -n "$flamegraph" ]; then
 	echo "  $flamegraph --countname=bytes --colors=mem $folded >${folded%.folded}.svg"
 else
 	echo "  flamegraph.pl --countname=bytes --colors=mem $folded >${folded%.folded}.svg"
-	echo "  (flamegraph.pl is one Perl script: git clone https://github.com/brendangregg/FlameGraph)"
 fi
 [ -z "$interrupted" ] || exit 130

@@ -216,8 +216,8 @@ static int row_compare(const void *pa, const void *pb, void *ctx)
 
 	if (a->class != b->class)
 		return a->class < b->class ? -1 : 1;
-	/* growth decides as long as it is held memory that is asked for; ties by what is held */
-	if (type == LEAK_HELD_BYTES && a->last_bytes != b->last_bytes)
+	/* what grows: by growth, as long as it is held memory that is asked for; all else by what is shown */
+	if (type == LEAK_HELD_BYTES && a->class != TREND_FLAT && a->last_bytes != b->last_bytes)
 		return a->last_bytes > b->last_bytes ? -1 : 1;
 	if (a->values[type] != b->values[type])
 		return a->values[type] > b->values[type] ? -1 : 1;
