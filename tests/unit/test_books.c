@@ -8,9 +8,12 @@
 /* What it asks the kernel for. */
 #define bpf_map_create		fake_map_create
 #define bpf_map_update_elem	fake_map_update_elem
+#define bpf_map_update_batch	fake_map_update_batch
 static int fake_map_create(enum bpf_map_type type, const char *name, __u32 key_size, __u32 value_size,
 			   __u32 max_entries, const struct bpf_map_create_opts *opts);
 static int fake_map_update_elem(int fd, const void *key, const void *value, __u64 flags);
+static int fake_map_update_batch(int fd, const void *keys, const void *values, __u32 *cnt,
+				 const struct bpf_map_batch_opts *opts);
 static void (*load_hook)(void);
 /* A thread could be stopped before each of the reader's loads. */
 #define __atomic_load_n(ptr, order) ({ if (load_hook) load_hook(); __atomic_load_n(ptr, order); })
@@ -20,6 +23,7 @@ static void (*load_hook)(void);
 #include "table.h"
 
 static int fake_creates_left;
+static bool fake_no_batch;	/* an old kernel */
 
 static int fake_map_create(enum bpf_map_type type, const char *name, __u32 key_size, __u32 value_size,
 			   __u32 max_entries, const struct bpf_map_create_opts *opts)
@@ -43,9 +47,23 @@ static int fake_map_update_elem(int fd, const void *key, const void *value, __u6
 {
 	__u32 i = *(const __u32 *)key;
 
-	CHECK(fd == 99 && flags == BPF_ANY && i < BLOCKS_CHUNKS_MAX && !chunks[i]);
+	CHECK(fd == 99 && flags == BPF_ANY && i < BLOCKS_CHUNKS_MAX);
+	if (chunks[i])
+		munmap(chunks[i], BLOCKS_CHUNK_BYTES);
 	chunks[i] = mmap(NULL, BLOCKS_CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, *(const int *)value, 0);
 	return chunks[i] == MAP_FAILED ? -ENOMEM : 0;
+}
+
+/* An old kernel may have done a part before it gave up. */
+static int fake_map_update_batch(int fd, const void *keys, const void *values, __u32 *cnt,
+				 const struct bpf_map_batch_opts *opts)
+{
+	__u32 todo = fake_no_batch ? *cnt / 2 : *cnt;
+
+	for (__u32 i = 0; i < todo; i++)
+		fake_map_update_elem(fd, (const __u32 *)keys + i, (const int *)values + i, opts->elem_flags);
+	*cnt = todo;
+	return fake_no_batch ? -EINVAL : 0;
 }
 
 static void books_end(struct books *b)
@@ -76,9 +94,10 @@ TEST(books_plan)
 {
 	static const struct { __u64 max_mib; __u32 limits[BLOCKS_GENERATIONS_MAX + 1]; } plans[] = {
 		{ 0, { 1 } }, { 1, { 1 } }, { 2, { 1, 2 } }, { 4, { 1, 4 } }, { 5, { 1, 4, 5 } }, { 16, { 1, 4, 16 } },
-		{ 100, { 1, 4, 16, 64, 100 } }, { 256, { 1, 4, 16, 64, 256 } },
-		{ 4095, { 1, 4, 16, 64, 256, 1024, 4095 } }, { 4096, { 1, 4, 16, 64, 256, 1024, 4096 } },
-		{ 1 << 20, { 1, 4, 16, 64, 256, 1024, 4096 } },
+		{ 65, { 1, 4, 16, 64, 65 } }, { 100, { 1, 4, 16, 64, 100 } }, { 128, { 1, 4, 16, 64, 128 } },
+		{ 256, { 1, 4, 16, 64, 128, 256 } }, { 257, { 1, 4, 16, 64, 128, 256, 257 } },
+		{ 4095, { 1, 4, 16, 64, 128, 256, 4095 } }, { 4096, { 1, 4, 16, 64, 128, 256, 4096 } },
+		{ 1 << 20, { 1, 4, 16, 64, 128, 256, 4096 } },
 	};
 
 	for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
@@ -100,7 +119,7 @@ TEST(books_plan)
 	}
 }
 
-TEST(books_grow)
+static void grow(void)
 {
 	struct sum sum = { 0 };
 	struct books *b = NULL;
@@ -124,18 +143,33 @@ TEST(books_grow)
 		CHECK_EQ(table_check(), n);
 		if (table.generation == 2)
 			break;
-		table.generation++;
+		/* the kernel asks before it flips */
+		table.wanted = 2;
 		CHECK_EQ(books_restock(b), 0);
+		table.generation++;
 		CHECK_EQ(books_bytes(b), 6 << 20);
 		CHECK_EQ(table.stocked, 2);
 		CHECK_EQ(table.chunks_cnt[2], 6);
 	}
+	/* beyond the limit there is nothing to ask for */
+	table.wanted = 3;
+	CHECK_EQ(books_restock(b), 0);
+	CHECK_EQ(books_bytes(b), 6 << 20);
 	/* what a program has in its hands is passed over */
 	block_slot_at(chunks[0], blocks_find(0, block_hash(16), 16, 0))->addr |= BLOCK_BUSY;
 	sum = (struct sum){ 0 };
 	CHECK_EQ(books_each(b, sum_add, &sum), 0);
 	CHECK_EQ(sum.cnt, n - 1);
 	books_end(b);
+}
+
+TEST(books_grow)
+{
+	for (int old = 0; old < 2; old++) {
+		fake_no_batch = old;
+		grow();
+	}
+	fake_no_batch = false;
 }
 
 TEST(books_without_memory)
@@ -150,7 +184,7 @@ TEST(books_without_memory)
 
 	fake_creates_left = 7;
 	CHECK_EQ(books_open(99, &table, 16 << 20, &b), 0);
-	table.generation = 1;
+	table.wanted = 2;
 	CHECK_EQ(books_restock(b), -ENOMEM);
 	CHECK_EQ(table.stocked, 1);
 	CHECK_EQ(table.chunks_cnt[2], 0);
