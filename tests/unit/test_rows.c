@@ -418,7 +418,7 @@ TEST(sorted)
 TEST(kinds)
 {
 	static const struct { const char *path, *function; enum frame_kind kind; } kinds[] = {
-		{ "/home/me/server", "handle", FRAME_APP },
+		{ "/srv/app/server", "handle", FRAME_APP },
 		{ "/usr/bin/redis-server", "zmalloc", FRAME_APP },
 		{ "/opt/app/lib/libapp.so", "f", FRAME_APP },
 		{ "/usr/local/lib/libmine.so", "f", FRAME_APP },
@@ -432,11 +432,11 @@ TEST(kinds)
 		{ "/usr/libexec/x", "f", FRAME_DEPENDENCY },
 		{ "/lib", "f", FRAME_APP },
 		{ "/library/x", "f", FRAME_APP },
-		{ "/home/me/usr/lib/x", "f", FRAME_APP },
+		{ "/srv/app/usr/lib/x", "f", FRAME_APP },
 		{ "[vdso]", "__vdso_gettimeofday", FRAME_RUNTIME },
 		{ "/usr/lib/x86_64-linux-gnu/libstdc++.so.6", "operator new(unsigned long)", FRAME_ALLOCATOR },
-		{ "/home/me/static", "operator new[](unsigned long, std::nothrow_t const&)", FRAME_ALLOCATOR },
-		{ "/home/me/server", "Pool::operator new(unsigned long)", FRAME_APP },
+		{ "/srv/app/static", "operator new[](unsigned long, std::nothrow_t const&)", FRAME_ALLOCATOR },
+		{ "/srv/app/server", "Pool::operator new(unsigned long)", FRAME_APP },
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
