@@ -74,12 +74,15 @@ static inline __u64 block_time(const struct block_slot *s) { return s->time_stac
 /* What the table must know of itself; one, in the books' state. */
 struct blocks_index {
 	__u32 generation;	/* the newest: inserts go there */
+	__u32 oldest;		/* all before it are empty and stay so */
+	__u32 closed;		/* inserts go to none before it any more: they are being emptied */
 	__u32 stocked;		/* newest generation whose chunks are all in the outer map */
 	__u32 chunks_cnt[BLOCKS_GENERATIONS_MAX];	/* of this generation and all before it */
 	__u32 wanted;		/* the generation that the kernel asks user space for */
+	__u32 pad;
 	__s64 live_cnt;		/* without what the stripes still hold back */
 };
-_Static_assert(sizeof(struct blocks_index) == 48, "same layout on both sides");
+_Static_assert(sizeof(struct blocks_index) == 64, "same layout on both sides");
 
 /*
  * Stacks (unwind.bpf.c). A stack has an index from its first sight on; its frames travel once, through
@@ -189,8 +192,13 @@ struct leak_state {
 	__u32 pad;
 	__u64 clock_jiffies;	/* written together by the program leak_clock */
 	__u64 clock_ns;		/* CLOCK_MONOTONIC */
+	__u32 drain_chunk;	/* the program leak_drain empties DRAIN_BUCKETS from here on */
+	__u32 drain_bucket;
+	__u32 drain_left;	/* and leaves so many blocks that found no room */
+	__u32 pad2;
 };
-_Static_assert(sizeof(struct leak_state) == 88, "same layout on both sides");
+#define DRAIN_BUCKETS	256u
+_Static_assert(sizeof(struct leak_state) == 120, "same layout on both sides");
 
 #define LEAK_RANGES_MAX	32	/* allocator functions with a return probe */
 

@@ -121,4 +121,27 @@ int leak_clock(void *ctx)
 	return 0;
 }
 
+/*
+ * Run by the reader after the books have grown: empties DRAIN_BUCKETS of an older, closed generation into the
+ * newest one.
+ */
+SEC("raw_tp")
+int leak_drain(void *ctx)
+{
+	struct leak_state *state = state_get();
+	__u32 chunk, bucket, g, left = 0;
+
+	if (!state)
+		return 0;
+	chunk = state->drain_chunk;
+	bucket = state->drain_bucket;
+	g = state->blocks.generation;
+	for (__u32 i = 0; i < DRAIN_BUCKETS * 8; i++)
+		if ((i & 7) < BLOCKS_SLOTS &&
+		    blocks_move(&state->blocks, chunk, BLOCK_POS(0, bucket + i / 8, i & 7), g) == BLOCKS_FULL)
+			left++;
+	state->drain_left = left;
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

@@ -155,7 +155,7 @@ static __always_inline void book_death(__u64 size_flags, __u64 time_stack)
 }
 
 /*
- * The kernel flips, user space restocks. It is asked for the next generation at a quarter of the load (while
+ * The kernel flips, user space restocks. It is asked for the next generation at three eighths of the load (while
  * the books are small and time is short: at once) and has until all is full; at half the load, if the
  * generation is there, the kernel goes on to it by itself.
  */
@@ -168,9 +168,11 @@ static __always_inline void blocks_flip(struct blocks_index *index)
 	block_hide(g);
 	if (g >= BLOCKS_GENERATIONS_MAX - 1)
 		return;
-	slots = (__s64)block_once(index->chunks_cnt[g]) * BLOCKS_BUCKETS * BLOCKS_SLOTS;
+	/* its own chunks: sooner or later it holds the blocks of the older ones too */
+	slots = block_once(index->chunks_cnt[g]) - (g ? block_once(index->chunks_cnt[g - 1]) : 0);
+	slots *= BLOCKS_BUCKETS * BLOCKS_SLOTS;
 	/* live_cnt may be below 0 for a moment: another CPU handed over its deaths first */
-	if (index->live_cnt < (g < 2 ? slots / 8 : slots / 4))
+	if (index->live_cnt < (g < 2 ? slots / 8 : slots / 8 * 3))
 		return;
 	if (wanted <= g && __sync_val_compare_and_swap(&index->wanted, wanted, g + 1) == wanted)
 		bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);

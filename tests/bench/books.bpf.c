@@ -115,6 +115,24 @@ BENCH(bench_table_absent_newest, {
 		bench_failed++;
 })
 
+/* Empties one chunk of an older generation, as leak_drain of bpf/leak.bpf.c does for ebb. */
+__u32 bench_chunk;
+
+static long bench_drain_each(__u32 i, void *ctx)
+{
+	struct blocks_index *index = index_get();
+
+	if (index && (i & 7) < BLOCKS_SLOTS &&
+	    blocks_move(index, bench_chunk, BLOCK_POS(0, i / 8, i & 7), index->generation) == BLOCKS_FULL)
+		bench_failed++;
+	return 0;
+}
+SEC("raw_tp") int bench_drain(void *ctx)
+{
+	bpf_loop(BLOCKS_BUCKETS * 8, bench_drain_each, NULL, 0);
+	return 0;
+}
+
 BENCH(bench_hash_put, {
 	struct bench_block block = {};
 

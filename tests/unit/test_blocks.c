@@ -91,6 +91,32 @@ TEST(domains)
 	table_close();
 }
 
+/* All blocks of a full first generation into the second: the same blocks, and nothing is left behind. */
+TEST(move)
+{
+	size_t cnt = BLOCKS_BUCKETS * BLOCKS_SLOTS * 3 / 4, moved = 0, put_cnt = 0;
+	struct block_op op = { 0 };
+	__u64 old;
+
+	TABLE_OPEN(1, 4);
+	for (size_t i = 1; i <= cnt; i++)
+		put_cnt += put_in(0x7f0000000000 + i * 112, i % 3, i, &old) == BLOCKS_DONE;
+	table.generation = table.closed = 1;
+	for (__u32 i = 0; i < BLOCKS_BUCKETS * BLOCKS_SLOTS; i++)
+		moved += blocks_move(&table, 0, BLOCK_POS(0, i / BLOCKS_SLOTS, i % BLOCKS_SLOTS), 1) == BLOCKS_DONE;
+	CHECK_EQ(moved, put_cnt);
+	CHECK_EQ(table_check(), put_cnt);
+	for (__u32 i = 0; i < BLOCKS_BUCKETS; i++)
+		if (!CHECK_EQ(bucket_at(0, i)->overflow, 0))
+			break;
+	table.oldest = 1;
+	for (size_t i = 1; i <= cnt; i += 97) {
+		CHECK_EQ(get_in(0x7f0000000000 + i * 112, i % 3, &op), BLOCKS_DONE);
+		CHECK_EQ(op_number(&op), i);
+	}
+	table_close();
+}
+
 /* A slot can change hands between the search that found it and the claim. */
 TEST(domain_of_a_slot_that_changed_hands)
 {
@@ -105,9 +131,9 @@ TEST(domain_of_a_slot_that_changed_hands)
 	del(0x1000);
 	put_in(0x1000, 1, 8, &old);
 	CHECK_EQ(blocks_find(0, hash, 0x1000, 1), pos);
-	CHECK_EQ(blocks_read(0, pos, &op), BLOCKS_ABSENT);
-	CHECK_EQ(blocks_replace(0, pos, &op), BLOCKS_ABSENT);
-	CHECK_EQ(blocks_remove(0, pos, &op, 0), BLOCKS_ABSENT);
+	CHECK_EQ(blocks_read(0, pos, &op), BLOCKS_MOVED);
+	CHECK_EQ(blocks_replace(0, pos, &op), BLOCKS_MOVED);
+	CHECK_EQ(blocks_remove(0, pos, &op, 0), BLOCKS_MOVED);
 	CHECK_EQ(table_check(), 1);
 	CHECK_EQ(del_in(0x1000, 1, &op), BLOCKS_DONE);
 	CHECK_EQ(op_number(&op), 8);
@@ -397,5 +423,5 @@ TEST(model)
 }
 
 TEST_MAIN(TEST_CASE(round_trip), TEST_CASE(replace), TEST_CASE(delete_same), TEST_CASE(domains),
-	  TEST_CASE(domain_of_a_slot_that_changed_hands), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full),
+	  TEST_CASE(move), TEST_CASE(domain_of_a_slot_that_changed_hands), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full),
 	  TEST_CASE(last_generation_is_small), TEST_CASE(no_chunk), TEST_CASE(contended), TEST_CASE(model))

@@ -98,10 +98,32 @@ static void *owned_run(void *arg)
 	return NULL;
 }
 
+/* Empties the older generations all the time, as user space does after the table has grown. */
+static volatile bool mover_stop;
+static size_t mover_moved_cnt;
+
+static void mover_pass(void)
+{
+	__u32 g = __atomic_load_n(&table.generation, __ATOMIC_ACQUIRE);
+
+	for (__u32 chunk = 0; g && chunk < table.chunks_cnt[g - 1]; chunk++)
+		for (__u32 i = 0; i < BLOCKS_BUCKETS * BLOCKS_SLOTS; i++)
+			mover_moved_cnt += blocks_move(&table, chunk, BLOCK_POS(0, i / BLOCKS_SLOTS, i % BLOCKS_SLOTS),
+						       g) == BLOCKS_DONE;
+}
+
+static void *mover_run(void *arg)
+{
+	while (!mover_stop)
+		mover_pass();
+	return arg;
+}
+
 TEST(threads_with_their_own_addresses)
 {
 	struct owned_thread *threads = calloc(THREADS, sizeof(*threads));
 	size_t live = 0, wrong = 0;
+	pthread_t mover;
 
 	TABLE_OPEN(1, 4, 16, 20);
 	for (int i = 0; i < THREADS; i++) {
@@ -110,11 +132,20 @@ TEST(threads_with_their_own_addresses)
 		for (__u32 k = 0; k < OWNED_KEYS; k++)
 			threads[i].dead[threads[i].dead_cnt++] = i * OWNED_KEYS + k;
 	}
+	mover_stop = false;
+	mover_moved_cnt = 0;
+	if (pthread_create(&mover, NULL, mover_run, NULL))
+		abort();
 	threads_run(owned_run, threads, sizeof(*threads), THREADS);
+	mover_stop = true;
+	pthread_join(mover, NULL);
+	mover_pass();
+	table.oldest = table.generation;	/* nothing is left before it */
 	for (int i = 0; i < THREADS; i++)
 		wrong += threads[i].wrong_cnt;
 	CHECK_EQ(wrong, 0);
 	CHECK_EQ(table.generation, 3);
+	CHECK(mover_moved_cnt > 1000);
 	for (__u32 key = 0; key < THREADS * OWNED_KEYS; key++) {
 		CHECK_EQ(get(owned_addr(key)), owned_ledger[key]);
 		live += !!owned_ledger[key];

@@ -128,7 +128,7 @@ static void grow(void)
 	memset(&table, 0, sizeof(table));
 	fake_creates_left = 16;
 	CHECK_EQ(books_open(99, &table, 6 << 20, &b), 0);
-	CHECK_EQ(books_restock(b), 0);	/* the next is there already */
+	CHECK_EQ(books_tend(b), 0);	/* the next is there already */
 	CHECK_EQ(books_bytes(b), 4 << 20);
 	for (table.generation = 0; table.generation < 3;) {
 		for (int i = 0; i < 10000; i++) {
@@ -145,7 +145,7 @@ static void grow(void)
 			break;
 		/* the kernel asks before it flips */
 		table.wanted = 2;
-		CHECK_EQ(books_restock(b), 0);
+		CHECK_EQ(books_tend(b), 0);
 		table.generation++;
 		CHECK_EQ(books_bytes(b), 6 << 20);
 		CHECK_EQ(table.stocked, 2);
@@ -153,7 +153,7 @@ static void grow(void)
 	}
 	/* beyond the limit there is nothing to ask for */
 	table.wanted = 3;
-	CHECK_EQ(books_restock(b), 0);
+	CHECK_EQ(books_tend(b), 0);
 	CHECK_EQ(books_bytes(b), 6 << 20);
 	/* what a program has in its hands is passed over */
 	block_slot_at(chunks[0], blocks_find(0, block_hash(16), 16, 0))->addr |= BLOCK_BUSY;
@@ -185,11 +185,11 @@ TEST(books_without_memory)
 	fake_creates_left = 7;
 	CHECK_EQ(books_open(99, &table, 16 << 20, &b), 0);
 	table.wanted = 2;
-	CHECK_EQ(books_restock(b), -ENOMEM);
+	CHECK_EQ(books_tend(b), -ENOMEM);
 	CHECK_EQ(table.stocked, 1);
 	CHECK_EQ(table.chunks_cnt[2], 0);
 	/* said once */
-	CHECK_EQ(books_restock(b), 0);
+	CHECK_EQ(books_tend(b), 0);
 	CHECK_EQ(put(16, 1), BLOCKS_DONE);
 	CHECK_EQ(get(16), 1);
 	books_end(b);

@@ -206,6 +206,7 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 		if (wake == WAKE_METER) {
 			meter_update(s);
 			target_update(s);
+			return s->config->type->on_event(s->source);	/* what it does in its own time */
 		}
 		return wake == WAKE_SNAPSHOT ? snapshot(s, false) : 0;
 	}

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "source/books.h"
+
+#define DRAIN_WAIT_NS	20000000ull	/* programs run for microseconds */
+#define DRAIN_SLICE_NS	20000000ull	/* of each call */
 
 struct books {
 	int outer_fd;
@@ -16,7 +22,21 @@ struct books {
 	uint32_t generations_cnt;	/* that fit into the limit */
 	uint32_t limits[BLOCKS_GENERATIONS_MAX];	/* chunks of each */
 	bool refused;			/* the kernel gave no more memory */
+	/* emptying older generations */
+	int drain_fd;			/* the program, -1 = none */
+	struct leak_state *state;
+	uint32_t drain_chunk, drain_bucket;	/* where it goes on */
+	uint64_t closed_ns;		/* when they were closed */
+	uint32_t drain_left;		/* blocks that stayed in this pass */
 };
+
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
 
 static int chunk_new(void)
 {
@@ -99,6 +119,7 @@ int books_open(int outer_fd, struct blocks_index *index, uint64_t max_bytes, str
 	if (!b)
 		return -ENOMEM;
 	b->outer_fd = outer_fd;
+	b->drain_fd = -1;
 	b->index = index;
 	b->chunk_fds = malloc(BLOCKS_CHUNKS_MAX * sizeof(*b->chunk_fds));
 	if (!b->chunk_fds)
@@ -125,7 +146,7 @@ struct books *books_free(struct books *b)
 	return NULL;
 }
 
-int books_restock(struct books *b)
+static int books_restock(struct books *b)
 {
 	uint32_t next = __atomic_load_n(&b->index->wanted, __ATOMIC_ACQUIRE);
 	int err;
@@ -137,6 +158,74 @@ int books_restock(struct books *b)
 		  (long long)b->index->live_cnt);
 	if (err)
 		b->refused = true;
+	return err;
+}
+
+void books_set_drain(struct books *b, int prog_fd, struct leak_state *state)
+{
+	b->drain_fd = prog_fd;
+	b->state = state;
+}
+
+/* One run of the program, on the next buckets. True at the end of a pass over all chunks before `end`. */
+static bool drain_step(struct books *b, uint32_t end)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	b->state->drain_chunk = b->drain_chunk;
+	b->state->drain_bucket = b->drain_bucket;
+	if (bpf_prog_test_run_opts(b->drain_fd, &opts)) {
+		b->drain_fd = -1;	/* then they stay where they are */
+		return false;
+	}
+	b->drain_left += *(volatile __u32 *)&b->state->drain_left;
+	b->drain_bucket += DRAIN_BUCKETS;
+	if (b->drain_bucket < BLOCKS_BUCKETS)
+		return false;
+	b->drain_bucket = 0;
+	return ++b->drain_chunk >= end;
+}
+
+/*
+ * Empties the generations before the newest, unless that is the last there will ever be: then their room is
+ * needed. First they are closed; an insert that had begun before is over long before the next call. Then one
+ * pass, in slices.
+ */
+static void books_drain(struct books *b)
+{
+	uint32_t newest = __atomic_load_n(&b->index->generation, __ATOMIC_ACQUIRE);
+	uint64_t until_ns;
+
+	if (b->drain_fd < 0 || newest == b->index->oldest || newest + 1 >= b->generations_cnt)
+		return;
+	if (b->index->closed < newest) {
+		__atomic_store_n(&b->index->closed, newest, __ATOMIC_RELEASE);
+		b->closed_ns = clock_ns();
+		b->drain_chunk = b->index->oldest ? b->index->chunks_cnt[b->index->oldest - 1] : 0;
+		b->drain_bucket = b->drain_left = 0;
+		return;
+	}
+	if (clock_ns() - b->closed_ns < DRAIN_WAIT_NS)
+		return;
+	for (until_ns = clock_ns() + DRAIN_SLICE_NS; b->drain_fd >= 0 && clock_ns() < until_ns;) {
+		if (!drain_step(b, b->index->chunks_cnt[newest - 1]))
+			continue;
+		if (!b->drain_left) {
+			__atomic_store_n(&b->index->oldest, newest, __ATOMIC_RELEASE);
+			log_debug("books: all blocks are in generation %u", newest);
+		} else {	/* some found no room: another pass when blocks were freed */
+			b->drain_chunk = b->index->oldest ? b->index->chunks_cnt[b->index->oldest - 1] : 0;
+			b->drain_left = 0;
+		}
+		break;
+	}
+}
+
+int books_tend(struct books *b)
+{
+	int err = books_restock(b);
+
+	books_drain(b);
 	return err;
 }
 

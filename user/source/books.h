@@ -21,10 +21,17 @@ int books_open(int outer_fd, struct blocks_index *index, uint64_t max_bytes, str
 struct books *books_free(struct books *b);
 
 /*
- * Stocks the generation that the kernel asks for, if the limit allows; cheap when there is nothing to do.
- * A negative errno when the kernel refuses the memory: the books then stay as large as they are.
+ * The program that empties older generations (leak_drain) and the state it works on; both borrowed. Without
+ * it blocks stay where they are, and a search has several places to look at.
  */
-int books_restock(struct books *b);
+void books_set_drain(struct books *b, int prog_fd, struct leak_state *state);
+
+/*
+ * Stocks the generation that the kernel asks for, if the limit allows, and goes on emptying older ones, for
+ * a few milliseconds. Call it at each event and every second; cheap when there is nothing to do. A negative
+ * errno when the kernel refuses the memory: the books then stay as large as they are.
+ */
+int books_tend(struct books *b);
 
 uint64_t books_bytes(const struct books *b);	/* kernel memory of all chunks */
 

@@ -239,6 +239,8 @@ static int open_maps(struct source *s)
 	if (!err)
 		err = books_open(bpf_map__fd(skel->maps.blocks_chunks), &s->state->blocks,
 				 blocks_limit(s->options.max_memory_bytes), &s->books);
+	if (!err)
+		books_set_drain(s->books, bpf_program__fd(skel->progs.leak_drain), s->state);
 	if (err)
 		return err;
 	s->rings = ring_buffer__new(bpf_map__fd(skel->maps.stack_events), stacks_on_event, &s->stacks, NULL);
@@ -439,7 +441,7 @@ static int leak_on_event(struct source *s)
 		err = counters_restock(&s->counters, s->stacks.known);
 	if (err)
 		return log_error(err, "reading new stacks: %s", strerror(-err));
-	err = books_restock(s->books);
+	err = books_tend(s->books);
 	if (err)
 		log_warn("the books cannot grow: %s; what does not fit will be counted as lost", strerror(-err));
 	return 0;

@@ -50,7 +50,7 @@ struct source_type {
 	int (*attach)(struct source *s);
 	const char *(*attached_by)(const struct source *s);	/* the way that worked: "session" … */
 	int (*fd)(const struct source *s);	/* for epoll; the source keeps it */
-	int (*on_event)(struct source *s);
+	int (*on_event)(struct source *s);	/* when fd is readable, and every second */
 	/* Whether it met code that it did not know: the target may have mapped some. */
 	bool (*misses_code)(const struct source *s);
 	/* The target's mappings were read again and are others. */
