@@ -37,8 +37,11 @@ enum probe_kind {
  *
  *	outer map (array of maps)  chunk 0 │ chunk 1 │ … │ chunk n-1
  *	chunk (array of one value) bucket 0 │ bucket 1 │ … │ bucket 8191           1 MiB
- *	bucket                     overflow:32 │ 0:32 │ slot 0 │ … │ slot 4        128 bytes
- *	slot                       addr:64 │ size:48 flags:8 domain:8 │ time:40 stack:24
+ *	bucket                     overflow:32 │ 0:32 │ addrs of 5 slots │ words of 5 slots    128 bytes
+ *	words of a slot            size:48 flags:8 domain:8 │ time:40 stack:24
+ *
+ * The addresses stand together, in the first cache line: a search for a block that is not there, with which
+ * every birth begins, touches no other.
  */
 #define BLOCKS_CHUNK_BYTES	(1u << 20)
 #define BLOCKS_SLOTS		5
@@ -51,20 +54,26 @@ enum probe_kind {
 #define BLOCK_SIZE_MAX		((1ull << 48) - 1)
 #define BLOCK_SEQ_MASK		0x3full		/* in flags: counts the writes of a slot, for readers */
 
-struct block_slot {
-	__u64 addr;		/* 0 = empty */
+struct block_words {
 	__u64 size_flags;	/* size << 16 | flags << 8 | domain */
 	__u64 time_stack;	/* jiffies << 24 | stack index */
 };
-_Static_assert(sizeof(struct block_slot) == 24, "same layout on both sides");
 
 struct block_bucket {
 	__u32 overflow;		/* live blocks that belong here or before and had to go further */
 	__u32 pad;
-	struct block_slot slots[BLOCKS_SLOTS];
+	__u64 addrs[BLOCKS_SLOTS];	/* 0 = the slot is empty */
+	struct block_words words[BLOCKS_SLOTS];
 };
 _Static_assert(sizeof(struct block_bucket) == 128, "same layout on both sides");
 _Static_assert(sizeof(struct block_bucket) * BLOCKS_BUCKETS == BLOCKS_CHUNK_BYTES, "a chunk is full of buckets");
+
+/* A slot as a reader takes it out. */
+struct block_slot {
+	__u64 addr;
+	__u64 size_flags;
+	__u64 time_stack;
+};
 
 static inline __u64 block_size(const struct block_slot *s) { return s->size_flags >> 16; }
 static inline __u32 block_domain(const struct block_slot *s) { return s->size_flags & 0xff; }

@@ -373,8 +373,14 @@ static __always_inline void enter(struct pt_regs *ctx, __u64 kind, __u64 size)
 	} else if (kind_moves(kind)) {
 		struct block_op op = {};
 
+		int r = BLOCKS_ABSENT;
+
 		call.old = op.addr = PT_REGS_PARM1(ctx);
-		if (op.addr && blocks_get(&state->blocks, &op) == BLOCKS_DONE) {
+		if (op.addr)
+			r = blocks_get(&state->blocks, &op);
+		if (r == BLOCKS_CONTENDED)
+			count(LEAK_LOST_CONTENDED, 1);
+		if (r == BLOCKS_DONE) {
 			call.old_size_flags = op.old_size_flags;
 			call.old_time_stack = op.old_time_stack;
 		}

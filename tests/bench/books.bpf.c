@@ -111,7 +111,10 @@ BENCH(bench_table_absent_newest, {
 	__u32 g = index ? index->generation : BLOCKS_GENERATIONS_MAX;
 
 	block_hide(g);
-	if (g >= BLOCKS_GENERATIONS_MAX || blocks_find(block_chunk(index, g, hash), hash, *key, 0) >= 0)
+	struct block_op op = {};
+
+	op.addr = *key;
+	if (g >= BLOCKS_GENERATIONS_MAX || blocks_read(block_chunk(index, g, hash), hash, &op) != BLOCKS_MOVED)
 		bench_failed++;
 })
 

@@ -55,7 +55,9 @@ nginx() {
 	mkdir "$WORK/nginx" "$WORK/nginx/html"
 	chmod -R 755 "$WORK/nginx"
 	head -c 20000 /dev/zero | tr '\0' x >"$WORK/nginx/html/page.html"
+	# the tests' folder is closed to others, and workers of root are others
 	cat >"$WORK/nginx/nginx.conf" <<-END
+		$([ "$(id -u)" != 0 ] || echo 'user root;')
 		worker_processes 1;
 		daemon off;
 		pid $WORK/nginx/pid;

@@ -63,6 +63,30 @@ static inline struct block_bucket *bucket_at(__u32 chunk, __u32 bucket)
 	return (struct block_bucket *)chunks[chunk] + bucket;
 }
 
+/* A slot as it stands. */
+static inline struct block_slot slot_at(__u32 chunk, __u32 bucket, __u32 i)
+{
+	const struct block_bucket *b = bucket_at(chunk, bucket);
+
+	return (struct block_slot){ b->addrs[i], b->words[i].size_flags, b->words[i].time_stack };
+}
+
+/* Position of a key in a chunk, -1 = it is not there. */
+static inline int find_in(__u32 chunk, __u64 addr, __u32 domain)
+{
+	struct block_op op = { .addr = addr, .domain = domain };
+
+	return block_find(chunks[chunk], block_hash(addr), &op) ? (int)op.pos : -1;
+}
+
+/* The word that claims the slot of a key in chunk 0. */
+static inline __u64 *addr_of(__u64 addr)
+{
+	struct block_ref s = block_at(chunks[0], find_in(0, addr, 0));
+
+	return &s.b->addrs[s.i];
+}
+
 static inline bool chunk_is_home(__u32 chunk, __u64 hash)
 {
 	for (__u32 g = 0; g <= table.generation; g++)
@@ -94,7 +118,7 @@ struct table_facts {
 static inline void bucket_look(struct table_facts *f, __u32 chunk, __u32 bucket, __u32 overflow[BLOCKS_BUCKETS])
 {
 	for (__u32 i = 0; i < BLOCKS_SLOTS; i++) {
-		struct block_slot s = bucket_at(chunk, bucket)->slots[i];
+		struct block_slot s = slot_at(chunk, bucket, i);
 		__u64 hash;
 		__u32 distance;
 

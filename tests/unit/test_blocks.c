@@ -121,19 +121,19 @@ TEST(move)
 TEST(domain_of_a_slot_that_changed_hands)
 {
 	struct block_op op = { .addr = 0x1000 };
-	__u64 hash = block_hash(0x1000), old;
+	__u64 old;
 	int pos;
 
 	TABLE_OPEN(1);
 	put_in(0x1000, 0, 7, &old);
-	pos = blocks_find(0, hash, 0x1000, 0);
+	pos = find_in(0, 0x1000, 0);
 	CHECK(pos >= 0);
 	del(0x1000);
 	put_in(0x1000, 1, 8, &old);
-	CHECK_EQ(blocks_find(0, hash, 0x1000, 1), pos);
-	CHECK_EQ(blocks_read(0, pos, &op), BLOCKS_MOVED);
-	CHECK_EQ(blocks_replace(0, pos, &op), BLOCKS_MOVED);
-	CHECK_EQ(blocks_remove(0, pos, &op, 0), BLOCKS_MOVED);
+	CHECK_EQ(find_in(0, 0x1000, 1), pos);
+	CHECK_EQ(block_read_at(chunks[0], pos, &op), BLOCKS_MOVED);
+	CHECK_EQ(block_replace_at(chunks[0], pos, &op), BLOCKS_MOVED);
+	CHECK_EQ(block_remove_at(chunks[0], pos, &op, 0), BLOCKS_MOVED);
 	CHECK_EQ(table_check(), 1);
 	CHECK_EQ(del_in(0x1000, 1, &op), BLOCKS_DONE);
 	CHECK_EQ(op_number(&op), 8);
@@ -273,7 +273,8 @@ TEST(no_chunk)
 	CHECK_EQ(put(16, 1), BLOCKS_FULL);
 	CHECK_EQ(del(16), BLOCKS_ABSENT);
 	CHECK_EQ(get(16), 0);
-	CHECK_EQ(blocks_replace(0, 0, &op), BLOCKS_ABSENT);
+	CHECK_EQ(blocks_replace(0, 0, &op), BLOCKS_MOVED);
+	CHECK_EQ(blocks_move(&table, 0, 0, 1), BLOCKS_ABSENT);
 	table.generation = BLOCKS_GENERATIONS_MAX;
 	CHECK_EQ(put(16, 1), BLOCKS_FULL);
 	table_close();
@@ -282,17 +283,17 @@ TEST(no_chunk)
 /* A slot that stays in another's hands. */
 TEST(contended)
 {
-	struct block_slot *slot;
 	struct block_op op;
+	__u64 *addr;
 
 	TABLE_OPEN(1);
 	put(0x1000, 1);
-	slot = block_slot_at(chunks[0], blocks_find(0, block_hash(0x1000), 0x1000, 0));
-	slot->addr |= BLOCK_BUSY;
+	addr = addr_of(0x1000);
+	*addr |= BLOCK_BUSY;
 	CHECK_EQ(put(0x1000, 2), BLOCKS_CONTENDED);
 	CHECK_EQ(del(0x1000), BLOCKS_CONTENDED);
 	CHECK_EQ(get_in(0x1000, 0, &op), BLOCKS_CONTENDED);
-	slot->addr &= ~BLOCK_BUSY;
+	*addr &= ~BLOCK_BUSY;
 	CHECK_EQ(get(0x1000), 1);
 	CHECK_EQ(table_check(), 1);
 	table_close();

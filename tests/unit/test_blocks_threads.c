@@ -287,7 +287,7 @@ static void *shared_read(void *arg)
 			struct block_bucket *b = bucket_at(i / (2 * BLOCKS_SLOTS), 7 + i / BLOCKS_SLOTS % 2);
 			struct block_slot s;
 
-			if (slot_read(&b->slots[i % BLOCKS_SLOTS], &s))
+			if (slot_read(b, i % BLOCKS_SLOTS, &s))
 				t->torn_cnt += !words_agree(s.size_flags, s.time_stack);
 		}
 	return NULL;

@@ -156,7 +156,7 @@ static void grow(void)
 	CHECK_EQ(books_tend(b), 0);
 	CHECK_EQ(books_bytes(b), 6 << 20);
 	/* what a program has in its hands is passed over */
-	block_slot_at(chunks[0], blocks_find(0, block_hash(16), 16, 0))->addr |= BLOCK_BUSY;
+	*addr_of(16) |= BLOCK_BUSY;
 	sum = (struct sum){ 0 };
 	CHECK_EQ(books_each(b, sum_add, &sum), 0);
 	CHECK_EQ(sum.cnt, n - 1);
@@ -203,7 +203,7 @@ TEST(books_without_memory)
 #define STORES_MAX	8
 
 static struct {
-	struct block_slot *slot;
+	struct block_bucket *bucket;	/* its slot 0 */
 	const __u64 (*stores)[2];	/* word of the slot, value */
 	unsigned int stores_cnt, done;
 	unsigned int at[STORES_MAX];	/* before which load */
@@ -214,8 +214,12 @@ static void script_step(void)
 {
 	while (script.done < script.stores_cnt && script.at[script.done] <= script.loads) {
 		const __u64 *store = script.stores[script.done++];
+		__u64 *const words[] = {
+			&script.bucket->addrs[0], &script.bucket->words[0].size_flags,
+			&script.bucket->words[0].time_stack,
+		};
 
-		((__u64 *)script.slot)[store[0]] = store[1];
+		*words[store[0]] = store[1];
 	}
 	script.loads++;
 }
@@ -246,12 +250,13 @@ static unsigned int script_run(const __u64 (*stores)[2], unsigned int cnt)
 	script.stores_cnt = cnt;
 	load_hook = script_step;
 	do {
-		struct block_slot slot = { 0x1000, sf(1, 0), ts(1) }, s;
+		struct block_bucket bucket = { .addrs = { 0x1000 }, .words = { { sf(1, 0), ts(1) } } };
+		struct block_slot s;
 
-		script.slot = &slot;
+		script.bucket = &bucket;
 		script.loads = script.done = 0;
 		runs++;
-		if (slot_read(&slot, &s))
+		if (slot_read(&bucket, 0, &s))
 			torn += !words_agree(s.size_flags, s.time_stack) || s.addr != 0x1000;
 	} while (script_next());
 	load_hook = NULL;

@@ -16,13 +16,15 @@ static const char *const root_functions[] = {
 	"libc_start_main_stage2", "start_thread", "start", "clone", "clone3", "__clone", "__clone3",
 };
 
-enum frame_kind naming_kind(const char *path, const char *function)
+enum frame_kind naming_kind(const char *path, const char *exe, const char *function)
 {
 	if (!strcmp(path, "[vdso]"))
 		return FRAME_RUNTIME;
 	/* the C++ runtime's allocation functions, also where they are linked into the program */
 	if (!strncmp(function, "operator new", 12))
 		return FRAME_ALLOCATOR;
+	if (exe && *path && !strcmp(path, exe))
+		return FRAME_APP;
 	for (size_t i = 0; i < sizeof(library_folders) / sizeof(library_folders[0]); i++)
 		if (!strncmp(path, library_folders[i], strlen(library_folders[i])))
 			return FRAME_DEPENDENCY;
@@ -51,7 +53,8 @@ static int frame_name(struct naming *n, uint32_t i)
 	err = symbolizer_resolve(n->symbols, n->target, f->addr, f->is_return, &sym);
 	if (err)
 		return err;
-	return profile_frame_name(n->profile, i, sym.name, sym.module, naming_kind(sym.module, sym.name), false);
+	return profile_frame_name(n->profile, i, sym.name, sym.module, naming_kind(sym.module, n->target->exe, sym.name),
+				  false);
 }
 
 /* Where the C library calls main() and a thread's function; it has no name for that when it is stripped. */

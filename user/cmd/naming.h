@@ -25,7 +25,10 @@ void naming_close(struct naming *n);
 /* Names what was added since the last call. 0 or a negative errno. */
 int naming_update(struct naming *n);
 
-/* Whose code a file is. path: as the target sees it; "" for anonymous memory (JIT code). */
-enum frame_kind naming_kind(const char *path, const char *function);
+/*
+ * Whose code a file is. path: as the target sees it; "" for anonymous memory (JIT code). exe: the target's own
+ * executable, which is the user's code wherever it lies.
+ */
+enum frame_kind naming_kind(const char *path, const char *exe, const char *function);
 
 #endif

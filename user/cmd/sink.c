@@ -24,6 +24,7 @@ static int sink_error(const struct sink *k, int err)
 static int file_open(struct sink *k)
 {
 	struct stat st;
+	mode_t mask;
 	int fd;
 
 	if (!stat(k->path, &st) && !S_ISREG(st.st_mode)) {
@@ -41,7 +42,9 @@ static int file_open(struct sink *k)
 			k->temp_path = NULL;
 			return err;
 		}
-		fchmod(fd, 0644);
+		mask = umask(0);
+		umask(mask);
+		fchmod(fd, 0666 & ~mask);	/* as open() would have made it */
 	}
 	if (fd < 0)
 		return -errno;

@@ -235,22 +235,24 @@ uint64_t books_bytes(const struct books *b)
 }
 
 /* A slot in one state, between two writes of the kernel. False: empty, or in a program's hands. */
-static bool slot_read(const struct block_slot *slot, struct block_slot *ret)
+static bool slot_read(const struct block_bucket *b, uint32_t i, struct block_slot *ret)
 {
+	const struct block_words *words = &b->words[i];
+
 	for (;;) {
-		uint64_t addr = __atomic_load_n(&slot->addr, __ATOMIC_ACQUIRE);
+		uint64_t addr = __atomic_load_n(&b->addrs[i], __ATOMIC_ACQUIRE);
 
 		if (!addr || addr & BLOCK_BUSY)
 			return false;
-		ret->size_flags = __atomic_load_n(&slot->size_flags, __ATOMIC_ACQUIRE);
-		ret->time_stack = __atomic_load_n(&slot->time_stack, __ATOMIC_ACQUIRE);
+		ret->size_flags = __atomic_load_n(&words->size_flags, __ATOMIC_ACQUIRE);
+		ret->time_stack = __atomic_load_n(&words->time_stack, __ATOMIC_ACQUIRE);
 		ret->addr = addr;
 		/*
 		 * The sequence in the flags changes with every write, also of the same address. It is read last:
 		 * if the writer of the stack above has given the slot back, it has changed the flags before.
 		 */
-		if (__atomic_load_n(&slot->addr, __ATOMIC_ACQUIRE) == addr &&
-		    __atomic_load_n(&slot->size_flags, __ATOMIC_ACQUIRE) == ret->size_flags)
+		if (__atomic_load_n(&b->addrs[i], __ATOMIC_ACQUIRE) == addr &&
+		    __atomic_load_n(&words->size_flags, __ATOMIC_ACQUIRE) == ret->size_flags)
 			return true;
 	}
 }
@@ -265,7 +267,7 @@ static int chunk_each(int fd, void (*fn)(const struct block_slot *block, void *c
 		return -errno;
 	for (uint32_t i = 0; i < BLOCKS_BUCKETS; i++)
 		for (uint32_t j = 0; j < BLOCKS_SLOTS; j++)
-			if (slot_read(&buckets[i].slots[j], &block))
+			if (slot_read(&buckets[i], j, &block))
 				fn(&block, ctx);
 	munmap((void *)buckets, BLOCKS_CHUNK_BYTES);
 	return 0;
