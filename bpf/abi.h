@@ -89,7 +89,7 @@ struct blocks_index {
 	__u32 chunks_cnt[BLOCKS_GENERATIONS_MAX];	/* of this generation and all before it */
 	__u32 wanted;		/* the generation that the kernel asks user space for */
 	__u32 pad;
-	__s64 live_cnt;		/* without what the stripes still hold back */
+	__s64 live_cnt;		/* about: the kernel adds in batches, user space corrects it every second */
 };
 _Static_assert(sizeof(struct blocks_index) == 64, "same layout on both sides");
 
@@ -181,7 +181,7 @@ enum leak_counter {
 
 struct leak_stripe {
 	__u64 counters[LEAK_COUNTERS];
-	__s64 live_net;		/* births - deaths not yet in blocks_index.live_cnt */
+	__s64 live_net;		/* births - deaths not yet in blocks_index.live_cnt, about: see live_add() */
 	__u64 pad[32 - LEAK_COUNTERS - 1];	/* to whole cache lines */
 };
 _Static_assert(sizeof(struct leak_stripe) == 256, "same layout on both sides");

@@ -113,6 +113,15 @@ static __always_inline void count(enum leak_counter counter, __u64 n)
 		__sync_fetch_and_add(&s->counters[counter], n);
 }
 
+/* For the meter only: a plain addition, since it happens at every trap and one in a million may be missing. */
+static __always_inline void count_trap(enum leak_counter counter)
+{
+	struct leak_stripe *s = stripe_get();
+
+	if (s)
+		s->counters[counter]++;
+}
+
 /*
  * Whether this hit is the target's. Its address space decides, not its pid: a vfork child works on the
  * target's heap, a forked one on its own. Which address space that is, is learned at the first hit.
@@ -180,7 +189,11 @@ static __always_inline void blocks_flip(struct blocks_index *index)
 		__sync_val_compare_and_swap(&index->generation, g, g + 1);
 }
 
-/* One block more or less. CPUs keep their own account and hand it over in batches. */
+/*
+ * One block more or less. CPUs keep their own account and hand it over in batches. Plain additions, which may
+ * lose one when another thread of this CPU comes in between: this count only says when the table must grow, and
+ * user space puts it right from the exact counters every second.
+ */
 static __always_inline void live_add(struct leak_state *state, __s64 n)
 {
 	struct leak_stripe *s = stripe_get();
@@ -188,10 +201,11 @@ static __always_inline void live_add(struct leak_state *state, __s64 n)
 
 	if (!s)
 		return;
-	net = __sync_fetch_and_add(&s->live_net, n) + n;
+	net = s->live_net + n;
+	s->live_net = net;
 	if (net < LEAK_STRIPE_BATCH && net > -LEAK_STRIPE_BATCH)
 		return;
-	net = __sync_lock_test_and_set(&s->live_net, 0);
+	s->live_net = 0;
 	__sync_fetch_and_add(&state->blocks.live_cnt, net);
 	if (net > 0)
 		blocks_flip(&state->blocks);
@@ -357,7 +371,7 @@ static __always_inline bool kind_is_plain(__u64 kind)
 
 static __always_inline void count_entry(__u64 cookie)
 {
-	count(cookie & COOKIE_STEPPED ? LEAK_TRAPS_STEPPED : LEAK_TRAPS, 1);
+	count_trap(cookie & COOKIE_STEPPED ? LEAK_TRAPS_STEPPED : LEAK_TRAPS);
 }
 
 /* Entry of a kind that needs more than its size, or of any kind where there is no session cookie. */
@@ -454,7 +468,7 @@ static __always_inline bool return_counts(struct pt_regs *ctx)
 {
 	if (!is_target())
 		return false;
-	count(LEAK_TRAPS_RETURN, 1);
+	count_trap(LEAK_TRAPS_RETURN);
 	return true;
 }
 

@@ -431,6 +431,19 @@ static int leak_fd(const struct source *s)
 	return ring_buffer__epoll_fd(s->rings);
 }
 
+/* What the kernel counts in a hurry, put right: how many blocks are live. */
+static void live_correct(struct source *s)
+{
+	int64_t live = 0;
+
+	for (uint32_t i = STACK_FULL; i < s->stacks.known; i++) {
+		struct stack_counters c = counters_read(&s->counters, i);
+
+		live += c.born_cnt - c.died_cnt;
+	}
+	__atomic_store_n(&s->state->blocks.live_cnt, live, __ATOMIC_RELAXED);
+}
+
 static int leak_on_event(struct source *s)
 {
 	int err = ring_buffer__consume(s->rings);
@@ -441,6 +454,7 @@ static int leak_on_event(struct source *s)
 		err = counters_restock(&s->counters, s->stacks.known);
 	if (err)
 		return log_error(err, "reading new stacks: %s", strerror(-err));
+	live_correct(s);
 	err = books_tend(s->books);
 	if (err)
 		log_warn("the books cannot grow: %s; what does not fit will be counted as lost", strerror(-err));
