@@ -203,7 +203,7 @@ struct leak_state {
 	__u64 clock_ns;		/* CLOCK_MONOTONIC */
 	__u32 drain_chunk;	/* the program leak_drain empties DRAIN_BUCKETS from here on */
 	__u32 drain_bucket;
-	__u32 drain_left;	/* and leaves so many blocks that found no room */
+	__u32 drain_left;	/* and leaves so many blocks: no room, or in another's hands */
 	__u32 pad2;
 };
 #define DRAIN_BUCKETS	256u

@@ -67,7 +67,7 @@ struct block_op {
 	__u64 old_size_flags;
 	__u64 old_time_stack;
 	__u32 pos;		/* where it was found; see BLOCK_POS */
-	__u32 pad;
+	__u32 moves;		/* insert: the words in old as they are, not a new block */
 };
 
 #define BLOCKS_SPINS	256	/* several µs: an owner needs a tenth of one */
@@ -188,10 +188,13 @@ static __always_inline void block_write(struct block_ref s, const struct block_o
 {
 	__u64 seq = ((s.b->words[s.i].size_flags >> 8) + 1) & BLOCK_SEQ_MASK;
 	__u64 size = op->size > BLOCK_SIZE_MAX ? BLOCK_SIZE_MAX : op->size;
+	__u64 time_stack = op->time << 24 | (op->stack & 0xffffff);
+	__u64 size_flags = size << 16 | seq << 8 | (op->domain & 0xff);
 
-	block_once(s.b->words[s.i].time_stack) = op->time << 24 | (op->stack & 0xffffff);
+	/* a realloc under way knows the block by all its words, the sequence too */
+	block_once(s.b->words[s.i].time_stack) = op->moves ? op->old_time_stack : time_stack;
 	asm volatile("" ::: "memory");
-	block_once(s.b->words[s.i].size_flags) = size << 16 | seq << 8 | (op->domain & 0xff);
+	block_once(s.b->words[s.i].size_flags) = op->moves ? op->old_size_flags : size_flags;
 }
 
 /* What stands in a slot of ours, into op. */
@@ -426,7 +429,8 @@ static __always_inline int blocks_get(const struct blocks_index *index, struct b
 }
 
 /*
- * Moves the block in one slot to generation g. BLOCKS_DONE; BLOCKS_ABSENT: there is none; BLOCKS_FULL: it stays.
+ * Moves the block in one slot to generation g. BLOCKS_DONE; BLOCKS_ABSENT: there is none; it stays for now:
+ * BLOCKS_FULL, BLOCKS_CONTENDED.
  * The caller makes sure that the slot's generation is closed.
  */
 __noinline int blocks_move(struct blocks_index *index, __u32 chunk_index, __u32 pos, __u32 g)
@@ -443,14 +447,12 @@ __noinline int blocks_move(struct blocks_index *index, __u32 chunk_index, __u32 
 		return BLOCKS_ABSENT;
 	op.addr = block_once(s.b->addrs[s.i]);
 	op.domain = block_once(s.b->words[s.i].size_flags) & 0xff;
-	if (!op.addr || op.addr & BLOCK_BUSY)
+	if (!op.addr)
 		return BLOCKS_ABSENT;
-	if (block_claim(s, &op) != BLOCKS_DONE)
-		return BLOCKS_ABSENT;
+	if (op.addr & BLOCK_BUSY || block_claim(s, &op) != BLOCKS_DONE)
+		return BLOCKS_CONTENDED;
 	block_take(s, &op);
-	op.size = op.old_size_flags >> 16;
-	op.time = op.old_time_stack >> 24;
-	op.stack = op.old_time_stack & 0xffffff;
+	op.moves = 1;
 	hash = block_hash(op.addr);
 	if (blocks_insert(block_chunk(index, g, hash), hash, &op) != BLOCKS_DONE) {
 		block_release(s, op.addr);

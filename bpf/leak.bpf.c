@@ -136,10 +136,14 @@ int leak_drain(void *ctx)
 	chunk = state->drain_chunk;
 	bucket = state->drain_bucket;
 	g = state->blocks.generation;
-	for (__u32 i = 0; i < DRAIN_BUCKETS * 8; i++)
-		if ((i & 7) < BLOCKS_SLOTS &&
-		    blocks_move(&state->blocks, chunk, BLOCK_POS(0, bucket + i / 8, i & 7), g) == BLOCKS_FULL)
+	for (__u32 i = 0; i < DRAIN_BUCKETS * 8; i++) {
+		int r = BLOCKS_ABSENT;
+
+		if ((i & 7) < BLOCKS_SLOTS)
+			r = blocks_move(&state->blocks, chunk, BLOCK_POS(0, bucket + i / 8, i & 7), g);
+		if (r == BLOCKS_FULL || r == BLOCKS_CONTENDED)
 			left++;
+	}
 	state->drain_left = left;
 	return 0;
 }

@@ -124,7 +124,8 @@ static __always_inline void count_trap(enum leak_counter counter)
 
 /*
  * Whether this hit is the target's. Its address space decides, not its pid: a vfork child works on the
- * target's heap, a forked one on its own. Which address space that is, is learned at the first hit.
+ * target's heap, a forked one on its own. (Where the kernel filters links by process, it does not show us the
+ * hits of either.) Which address space that is, is learned at the first hit.
  */
 static __always_inline bool is_target(void)
 {

@@ -125,9 +125,47 @@ for ms in 0 10 30 60 100 200 400; do
 	case $STATUS in 0 | 130) ;; *) note "SIGINT after $ms ms: exit code $STATUS"; bad=$((bad + 1)) ;; esac
 done
 is ends.early $bad 0
+# A temporary file is never left behind, however early it is stopped.
+for ms in 0 20 50 100 200; do
+	start early "$EBB" leak "$pid" -f folded -o "$WORK/early.folded" --max-overhead none
+	tick "0.$(printf %03d $ms)"
+	stop early TERM 15
+done
+is ends.early.files "$(cd "$WORK" && ls -d early.folded.* 2>/dev/null)" ''
+# What ebb was started to ignore does not end it.
+start nohup env --ignore-signal=HUP "$EBB" leak "$pid" -f folded --max-overhead none
+until_true 30 line_or_gone "${PID[nohup]}" "${ERR[nohup]}" '^attached'
+kill -HUP "${PID[nohup]}"
+ask forks 'keep 10' '^ok keep'
+check ends.nohup "SIGHUP ended it" alive "${PID[nohup]}"
+stop nohup
+is ends.nohup.status "$STATUS" 0
+# Nobody reads what it prints: signals still end it, and the probes come off.
+mkfifo "$WORK/unread"
+start reader sh -c 'exec <"$1"; sleep 5; exec cat >/dev/null' sh "$WORK/unread"
+OUTFILE=$WORK/unread start blocked "$EBB" leak "$pid" -i 10ms --max-overhead none
+until_true 30 line_or_gone "${PID[blocked]}" "${ERR[blocked]}" '^attached'
+tick 3
+kill -INT "${PID[blocked]}"
+wait_end blocked 20
+is ends.blocked "$STATUS" 0
+stop reader TERM
 # -d ends it by itself, and stdin does not matter.
 ebb_run run leak "$pid" -d 500ms -f folded --max-overhead none
 is ends.duration.status "$STATUS" 0
 check ends.alive "the target died" ask forks 'keep 1' '^ok keep 1$'
 stop forks TERM
+
+# A program that calls exec while ebb attaches is never reported under its old name with nothing held: either ebb
+# begins after it or it starts anew. And what the first life lost decides the exit code.
+start slow sh -c 'sleep 0.$1; exec "$2"' sh 3 "$PROGRAMS/forks"
+start attach "$EBB" leak "${PID[slow]}" -f folded --max-overhead none
+await slow '^ready'
+until_true 30 line_or_gone "${PID[attach]}" "${ERR[attach]}" '^attached.*every allocation'
+tick 1
+ask slow 'keep 7' '^ok keep'
+stop attach
+is ends.exec.attaching.status "$STATUS" 0 || show "${ERR[attach]:-$WORK/attach.err}"
+is ends.exec.attaching.held "$(folded_sum "$WORK/attach.out" parent_keep)" 700
+stop slow TERM
 finish

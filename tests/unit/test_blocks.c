@@ -117,6 +117,27 @@ TEST(move)
 	table_close();
 }
 
+/* A realloc that began before the move still knows its block; a slot in another's hands is not passed over. */
+TEST(move_in_between)
+{
+	struct block_op op = { 0 };
+	int pos;
+
+	TABLE_OPEN(1, 4);
+	put(0x1000, 1);
+	CHECK_EQ(get_in(0x1000, 0, &op), BLOCKS_DONE);
+	pos = find_in(0, 0x1000, 0);
+	table.generation = table.closed = 1;
+	*addr_of(0x1000) |= BLOCK_BUSY;
+	CHECK_EQ(blocks_move(&table, 0, pos, 1), BLOCKS_CONTENDED);
+	*addr_of(0x1000) &= ~BLOCK_BUSY;
+	CHECK_EQ(blocks_move(&table, 0, pos, 1), BLOCKS_DONE);
+	op.addr = 0x1000;
+	CHECK_EQ(blocks_delete(&table, &op, true), BLOCKS_DONE);
+	CHECK_EQ(table_check(), 0);
+	table_close();
+}
+
 /* A slot can change hands between the search that found it and the claim. */
 TEST(domain_of_a_slot_that_changed_hands)
 {
@@ -424,5 +445,5 @@ TEST(model)
 }
 
 TEST_MAIN(TEST_CASE(round_trip), TEST_CASE(replace), TEST_CASE(delete_same), TEST_CASE(domains),
-	  TEST_CASE(move), TEST_CASE(domain_of_a_slot_that_changed_hands), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full),
+	  TEST_CASE(move), TEST_CASE(move_in_between), TEST_CASE(domain_of_a_slot_that_changed_hands), TEST_CASE(addresses), TEST_CASE(sizes), TEST_CASE(full),
 	  TEST_CASE(last_generation_is_small), TEST_CASE(no_chunk), TEST_CASE(contended), TEST_CASE(model))

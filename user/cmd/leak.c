@@ -44,7 +44,10 @@ struct leak_args {
 static const char *const formats[] = { "table", "folded", NULL };
 static const char *const values[] = { "held-bytes", "held-blocks", "alloc-bytes", "alloc-blocks", NULL };
 
+#define NO_DURATION	UINT64_MAX	/* until something ends it */
+
 static const struct leak_args defaults = {
+	.duration_ns = NO_DURATION,
 	.interval_ns = 5000000000ull,
 	.top = 10,
 	.max_overhead = 30,
@@ -61,7 +64,7 @@ static const struct option_spec specs[] = {
 	OPTION_CHOICE(0, "value", A, value, "what is counted", values),
 	OPTION_U64(0, "top", A, top, "N", "rows of the table"),
 	OPTION_FLAG(0, "raw", A, raw, "a row a stack: no grouping by code path"),
-	OPTION_SIZE(0, "min-size", A, min_size, "SIZE", "only blocks of at least SIZE (64, 4K): costs less"),
+	OPTION_SIZE(0, "min-size", A, min_size, "SIZE", "only blocks of at least SIZE (64, 4K)"),
 	OPTION_DURATION(0, "older", A, older_ns, "TIME", "held counts only blocks that are at least so old"),
 	OPTION_PERCENT(0, "max-overhead", A, max_overhead, "PCT|none",
 		       "the brake: detach when the target pays more than PCT percent of its CPU time"),
@@ -82,7 +85,7 @@ static void print_help(void)
 	      "  sudo ebb leak nginx -d 2m                  by name, for two minutes\n"
 	      "  sudo ebb leak 1234 --dry-run               what would be probed, and what it costs\n"
 	      "  sudo ebb leak 1234 -d 1m -f folded -o leak.folded && flamegraph.pl leak.folded > leak.svg\n"
-	      "  sudo ebb leak 1234 --min-size 4K           only large blocks: costs less\n"
+	      "  sudo ebb leak 1234 --min-size 4K           only large blocks\n"
 	      "\n"
 	      "usage: ebb leak PID|NAME [options]\n"
 	      "\n", stdout);
@@ -120,6 +123,8 @@ static void on_started(struct session *s, void *ctx)
 	log_info("attached to %zu sites of process %d by %s; every allocation counts from now on", run->plan->sites_cnt,
 		 (int)run->target->pid, leak_source.attached_by(s->source));
 	cnt = attach_verify(run->plan, run->target, &missing);
+	if (cnt > 0)
+		profile_loss_set(run->profile, "sites without a breakpoint: their calls are not seen", cnt);
 	for (int i = 0; i < cnt; i++)
 		log_warn("no breakpoint at %s+%u in the process: calls of it are not seen (huge or remapped text)",
 			 run->plan->sites[missing[i]].function, run->plan->sites[missing[i]].insn.delta_bytes);
@@ -134,7 +139,9 @@ static void on_before(struct session *s, void *ctx)
 {
 	struct leak_run *run = ctx;
 
-	target_memory_read(run->target, &run->view.memory_now);	/* of a dead target the last reading stays */
+	/* of a dead target the last reading stays, and after exec it would be the new program's */
+	if (s->end != SESSION_EXECED)
+		target_memory_read(run->target, &run->view.memory_now);
 	run->view.cutoff_ns = run->rows_opened && wants_table(run) ? rows_cutoff(&run->rows, s->now_ns) : 0;
 	leak_set_cutoff(s->source, run->view.cutoff_ns);
 }
@@ -169,7 +176,7 @@ static int on_after(struct session *s, bool last, void *ctx)
 	/* the file formats and a table in a file are written once */
 	if (wants_table(run) && (last || !run->args->output))
 		run->err = show_table(run, s, last);
-	else if (!wants_table(run) && last && s->end != SESSION_EXECED)
+	else if (!wants_table(run) && last)	/* a later life takes its place */
 		run->err = sink_profile(run->sink, writer_find(formats[run->args->format]), run->profile, &opt);
 	return run->err;
 }
@@ -195,6 +202,11 @@ static int run_exit(const struct leak_run *run, const struct session *s)
 		for (unsigned int i = 0; leak_counter_at(s->source, i, &name, &cnt); i++)
 			if (cnt)
 				log_debug("%s: %" PRIu64, name, cnt);
+	}
+	if (s->end == SESSION_EXITED && !wants_table(run)) {
+		char how[LEAK_HOW_MAX];
+
+		log_info("process %d %s", (int)run->target->pid, leak_how_ended(how, s->exit_status));
 	}
 	if (s->end == SESSION_BRAKE) {
 		log_error(-EBUSY, "stopped by the brake: the cost stayed above %.0f %% of the target's CPU time",
@@ -253,13 +265,18 @@ static int run_once(const struct leak_args *args, struct target *t, struct sink 
 	struct leak_run run = {
 		.args = args, .target = t, .sink = sink,
 		.view = { .type = args->value, .top = args->top, .verbose = args->verbose,
+			  .older = args->older_ns != 0,
 			  .limit_percent = args->max_overhead },
 	};
 	struct session s = { 0 };
 	int code;
 
 	code = leak_plan(t, &run.selftest, &run.allocators, &run.plan);
-	if (code)
+	if (code == LEAK_PLAN_EXECED) {
+		*ret_end = SESSION_EXECED;
+		code = EXIT_DONE;
+	}
+	if (code || *ret_end == SESSION_EXECED)
 		goto out;
 	if (args->dry_run) {
 		code = leak_plan_print(run.plan, run.allocators, &run.selftest);
@@ -325,9 +342,9 @@ static int reopen(struct target **t)
 
 static int run_lives(const struct leak_args *args, struct target **t, struct sink *sink)
 {
-	uint64_t end_ns = args->duration_ns ? clock_ns() + args->duration_ns : 0;
+	uint64_t end_ns = args->duration_ns != NO_DURATION ? clock_ns() + args->duration_ns : 0;
 	enum session_end end;
-	int code;
+	int code, worst = EXIT_DONE;
 
 	for (;;) {
 		uint64_t now = clock_ns(), left_ns = 0;
@@ -336,11 +353,13 @@ static int run_lives(const struct leak_args *args, struct target **t, struct sin
 			left_ns = now < end_ns ? end_ns - now : 1;
 		end = SESSION_RUNNING;
 		code = run_once(args, *t, sink, left_ns, &end);
+		if (code == EXIT_LOST)
+			worst = EXIT_LOST;
 		if (end != SESSION_EXECED || (code != EXIT_DONE && code != EXIT_LOST))
-			return code;
-		code = reopen(t);
-		if (code)
-			return code;
+			return code == EXIT_DONE ? worst : code;
+		session_hold_signals(true);
+		if (reopen(t))	/* it is gone: what the last life held is the result */
+			return worst;
 	}
 }
 
@@ -348,6 +367,8 @@ static int check_args(const struct leak_args *args)
 {
 	if (args->quiet && args->verbose)
 		return log_error(-EINVAL, "-q and -v contradict each other");
+	if (!args->duration_ns)
+		return log_error(-EINVAL, "-d: a time of nothing; leave it out to look until Ctrl-C");
 	if (args->interval_ns < 10000000)
 		return log_error(-EINVAL, "-i: snapshots can be taken every 10ms at most");
 	if (args->max_memory < 1 << 20)
@@ -367,6 +388,7 @@ static int run_leak(const struct leak_args *args, const char *who)
 	code = pick_target("leak", who, &t);
 	if (code)
 		return code;
+	session_hold_signals(true);
 	if (sink_open(&sink, args->output, args->no_color)) {
 		target_free(t);
 		return EXIT_FAILED;

@@ -113,6 +113,8 @@ int leak_plan(struct target *t, struct selftest *ret_selftest, struct allocators
 	err = allocators_find(t, ret_allocators);
 	if (!err)
 		err = plan_make(t, *ret_allocators, ret_plan);
+	if ((err || (*ret_plan)->refusal) && target_is_alive(t) && !target_is_same_image(t))
+		return LEAK_PLAN_EXECED;
 	if (*ret_plan && (*ret_plan)->refusal) {
 		log_error(-EOPNOTSUPP, "nothing to attach to in process %d: %s", (int)t->pid, (*ret_plan)->refusal);
 		return EXIT_STOPPED;

@@ -9,6 +9,9 @@
 #include "trace/plan.h"
 #include "trace/selftest.h"
 
+/* Beside the exit codes: the target called exec meanwhile, nothing was printed. */
+#define LEAK_PLAN_EXECED	(-1)
+
 /*
  * Self-test, allocators, dangers and sites. EXIT_DONE, or an exit code with the reason printed. What was
  * made is handed out in any case; the caller frees it.

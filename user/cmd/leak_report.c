@@ -73,8 +73,11 @@ static void rss_lines(const struct leak_view *v, struct report *r)
 
 	text_count(start, a->rss_bytes / MIB + 0.5);
 	text_count(now, b->rss_bytes / MIB + 0.5);
-	if (grown > 0.05)
-		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f: %.1f explained by the %.1f MiB held below (%.0f %%), "
+	if (v->older)
+		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f; %.1f MiB in blocks that are old enough (--older)", start,
+			    now, grown, held);
+	else if (grown > 0.05)
+		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f: up to %.1f explained by the %.1f MiB held below (%.0f %%), "
 			    "%.1f unexplained", start, now, grown, explained, held, 100 * explained / grown,
 			    grown - explained);
 	else
@@ -296,21 +299,29 @@ static void loss_lines(const struct leak_view *v, struct report *r)
 			report_foot(r, REPORT_DIM, "%s: %s", name, text_count(buf, cnt));
 }
 
+const char *leak_how_ended(char buf[LEAK_HOW_MAX], int status)
+{
+	if (status < 0)
+		snprintf(buf, LEAK_HOW_MAX, "ended");
+	else if (WIFSIGNALED(status))
+		snprintf(buf, LEAK_HOW_MAX, "was killed by signal %d (%s)%s", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+	else
+		snprintf(buf, LEAK_HOW_MAX, "exited with code %d", WEXITSTATUS(status));
+	return buf;
+}
+
 /* How the target ended, or why we stopped. */
 static void end_line(const struct leak_view *v, struct report *r)
 {
 	const struct session *s = v->session;
-	int status = s->exit_status, pid = s->config->target->pid;
+	int pid = s->config->target->pid;
+	char how[LEAK_HOW_MAX];
 
 	switch (s->end) {
 	case SESSION_EXITED:
-		if (status < 0)
-			report_foot(r, REPORT_WARN, "process %d ended", pid);
-		else if (WIFSIGNALED(status))
-			report_foot(r, REPORT_BAD, "process %d was killed by signal %d (%s)%s", pid, WTERMSIG(status),
-				    strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
-		else
-			report_foot(r, REPORT_WARN, "process %d exited with code %d", pid, WEXITSTATUS(status));
+		report_foot(r, s->exit_status >= 0 && WIFSIGNALED(s->exit_status) ? REPORT_BAD : REPORT_WARN,
+			    "process %d %s", pid, leak_how_ended(how, s->exit_status));
 		break;
 	case SESSION_EXECED:
 		report_foot(r, REPORT_WARN, "process %d called exec: this was its memory before", pid);
@@ -324,6 +335,14 @@ static void end_line(const struct leak_view *v, struct report *r)
 	}
 }
 
+/* A name that may stand in a command line that somebody will paste; others choose their own names. */
+static const char *command_word(const char *name)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-");
+
+	return len && !name[len] && *name != '-' ? name : "PID";
+}
+
 static void next_line(const struct leak_view *v, struct report *r)
 {
 	int pid = v->session->config->target->pid;
@@ -332,9 +351,9 @@ static void next_line(const struct leak_view *v, struct report *r)
 		return;
 	if (v->session->end == SESSION_EXITED)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %s   (when it runs again; earlier than this time)",
-			    v->session->config->target->comm);
+			    command_word(v->session->config->target->comm));
 	else if (v->session->end == SESSION_BRAKE)
-		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d --min-size 4K   (only larger blocks: cheaper)", pid);
+		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -d 10s --max-overhead none   (short, at the full price)", pid);
 	else if (v->rows->cnt && v->rows->list[0]->class == TREND_EARLY)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -i 5s -d 2m   (a longer look: enough for a verdict)", pid);
 	else
@@ -345,7 +364,7 @@ int leak_report(const struct leak_view *v, struct report **ret)
 {
 	struct report *r = report_new();
 	double grown = (double)v->memory_now.rss_bytes - v->memory_start.rss_bytes;
-	bool explained = grown < MIB || held_total(v->rows) >= grown / 2;
+	bool explained = v->older || grown < MIB || held_total(v->rows) >= grown / 2;
 	size_t shown;
 
 	if (!r)

@@ -16,6 +16,7 @@ struct leak_view {
 	uint64_t cutoff_ns;
 	int type;			/* enum leak_value that is shown and sorted by */
 	uint64_t top;			/* rows at most */
+	bool older;			/* held counts old blocks only: no part of the growth is explained by it */
 	bool verbose;
 	double limit_percent;		/* of the brake; < 0 = off */
 	bool last;
@@ -23,6 +24,10 @@ struct leak_view {
 
 /* Classifies the rows and composes the report. The caller frees it. -ENOMEM. */
 int leak_report(const struct leak_view *v, struct report **ret);
+
+/* "exited with code 1", "was killed by signal 9 (Killed)"; status as wait(2) has it, < 0 = unknown. Returns buf. */
+#define LEAK_HOW_MAX 96
+const char *leak_how_ended(char buf[LEAK_HOW_MAX], int status);
 
 /* Part of all stacks that are provably cut, in percent of the blocks allocated. */
 double leak_cut_percent(const struct profile *p);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,23 @@
 #include "cmd/command.h"
 #include "cmd/pick.h"
 
+/* Whether it has threads beside the main one. */
+static bool has_threads(pid_t pid)
+{
+	struct dirent *entry;
+	char path[64];
+	int cnt = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		cnt += entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return cnt > 1;
+}
+
 /* Says why a process cannot be a target; returns the exit code. */
 static int problem_exit(const char *command, pid_t pid, enum target_problem problem, pid_t tgid, int err)
 {
@@ -18,6 +37,11 @@ static int problem_exit(const char *command, pid_t pid, enum target_problem prob
 		log_error(err, "no process %d; `ps -e` lists them", (int)pid);
 		return EXIT_FAILED;
 	case TARGET_ZOMBIE:
+		if (has_threads(pid)) {
+			log_error(err, "the main thread of process %d has ended and others go on: the kernel does not show the "
+				  "memory of such a process under its PID; not supported", (int)pid);
+			return EXIT_STOPPED;
+		}
 		log_error(err, "process %d has ended (a zombie): it has no memory any more; its parent has not "
 			  "waited for it", (int)pid);
 		return EXIT_STOPPED;

@@ -214,7 +214,8 @@ static int row_compare(const void *pa, const void *pb, void *ctx)
 	const struct row *a = *(struct row *const *)pa, *b = *(struct row *const *)pb;
 	int type = *(const int *)ctx;
 
-	if (a->class != b->class)
+	/* what was allocated in all says nothing about leaks: the largest first */
+	if (a->class != b->class && type <= LEAK_HELD_BLOCKS)
 		return a->class < b->class ? -1 : 1;
 	/* what grows: by growth, as long as it is held memory that is asked for; all else by what is shown */
 	if (type == LEAK_HELD_BYTES && a->class != TREND_FLAT && a->last_bytes != b->last_bytes)

@@ -53,16 +53,34 @@ static int timer_open(uint64_t first_ns, uint64_t period_ns)
 	return fd;
 }
 
-static int signals_open(sigset_t *ret_before)
+/* What ends a run, but for those that ebb was started to ignore (nohup). */
+static void end_signals(sigset_t *ret)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+	sigemptyset(ret);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		struct sigaction old;
+
+		if (!sigaction(signals[i], NULL, &old) && old.sa_handler != SIG_IGN)
+			sigaddset(ret, signals[i]);
+	}
+}
+
+void session_hold_signals(bool hold)
+{
+	sigset_t set;
+
+	end_signals(&set);
+	sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+static int signals_open(void)
 {
 	sigset_t set;
 	int fd;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, ret_before);
+	end_signals(&set);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
@@ -71,7 +89,6 @@ static int signals_open(sigset_t *ret_before)
 struct loop {
 	int epoll_fd;
 	int fds[WAKES];		/* -1 = not there */
-	sigset_t signals_before;
 };
 
 static void loop_close(struct loop *l)
@@ -82,7 +99,7 @@ static void loop_close(struct loop *l)
 	if (l->epoll_fd >= 0)
 		close(l->epoll_fd);
 	/* A second Ctrl-C in the last report ends ebb at once: no probe is left by then. */
-	sigprocmask(SIG_SETMASK, &l->signals_before, NULL);
+	session_hold_signals(false);
 }
 
 static int loop_open(struct loop *l)
@@ -90,7 +107,8 @@ static int loop_open(struct loop *l)
 	*l = (struct loop){ .epoll_fd = -1 };
 	for (int i = 0; i < WAKES; i++)
 		l->fds[i] = -1;
-	l->fds[WAKE_SIGNAL] = signals_open(&l->signals_before);
+	session_hold_signals(true);
+	l->fds[WAKE_SIGNAL] = signals_open();
 	if (l->fds[WAKE_SIGNAL] < 0)
 		return l->fds[WAKE_SIGNAL];
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -206,7 +224,8 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 		if (wake == WAKE_METER) {
 			meter_update(s);
 			target_update(s);
-			return s->config->type->on_event(s->source);	/* what it does in its own time */
+			/* what the source does in its own time */
+			return s->config->type->on_event(s->source) ?: naming_update(&s->naming);
 		}
 		return wake == WAKE_SNAPSHOT ? snapshot(s, false) : 0;
 	}
@@ -248,6 +267,11 @@ static int session_attach(struct session *s)
 	}
 	if (err)
 		return err;
+	if (!target_is_same_image(c->target)) {
+		/* between our first look and now; from here on the source sees it */
+		s->end = target_is_alive(c->target) ? SESSION_EXECED : SESSION_EXITED;
+		return 0;
+	}
 	target_cpu_ns(c->target, &cpu_ns);
 	meter_sample(&s->meter, s->start_ns, cpu_ns, &none);
 	return 0;

@@ -55,6 +55,12 @@ struct session {
 };
 
 /*
+ * Holds back the signals that end a run (true), or lets them through: session_run() takes those that came
+ * before it, and lets them through again when no probe is left. Hold them before a temporary file exists.
+ */
+void session_hold_signals(bool hold);
+
+/*
  * Runs until the end. 0 or a negative errno, printed; the reasons to end are no errors. The result
  * remains in s until session_close().
  */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -90,52 +92,112 @@ static unsigned int terminal_rows(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_row ? 24 : size.ws_row;
 }
 
-/* The table's bytes, at most so many lines of them. */
-static void lines_write(FILE *out, const char *str, size_t len, unsigned int lines)
+/* How many bytes the first `lines` lines take. */
+static size_t lines_len(const char *str, size_t len, unsigned int lines)
 {
 	size_t end = 0;
 
 	while (lines && end < len)
 		lines -= str[end++] == '\n';
-	fwrite(str, 1, end, out);
+	return end;
+}
+
+/*
+ * Writes to stdout without ever waiting for longer than STALL_MS: a pipe that poll() calls writable takes
+ * PIPE_BUF bytes at once. What finds no reader is dropped.
+ */
+#define STALL_MS	100
+
+static int write_live(struct sink *k, const char *str, size_t len)
+{
+	struct pollfd fd = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	while (len) {
+		ssize_t n = poll(&fd, 1, STALL_MS);
+
+		if (n == 0) {
+			k->stalled = true;
+			return 0;
+		}
+		if (n > 0)
+			n = write(STDOUT_FILENO, str, len < PIPE_BUF ? len : PIPE_BUF);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
+		if (n > 0) {
+			str += n;
+			len -= n;
+		}
+	}
+	return 0;
+}
+
+/* The table as bytes, with what makes it replace the last one. The caller frees *ret. */
+static int table_bytes(struct sink *k, const struct report *r, bool last, char **ret, size_t *ret_len)
+{
+	struct table_options opt = { .width = sink_width(k), .color = k->color };
+	unsigned int lines = table_lines(r, &opt), max = lines;
+	size_t table_len = 0;
+	char *table = NULL;
+	FILE *mem, *out;
+	int err;
+
+	mem = open_memstream(&table, &table_len);
+	if (!mem)
+		return -ENOMEM;
+	err = table_write(mem, r, &opt);
+	if (fclose(mem) && !err)
+		err = -ENOMEM;
+	out = err ? NULL : open_memstream(ret, ret_len);
+	if (!out) {
+		free(table);
+		return err ? err : -ENOMEM;
+	}
+	if (k->terminal && !last && max > terminal_rows() - 1)
+		max = terminal_rows() - 1;
+	if (k->stalled)
+		fputc('\n', out);	/* the last one broke off somewhere */
+	else if (k->terminal && k->lines)
+		fprintf(out, "\033[%uA\033[J", k->lines);	/* up to where the last one began, clear below */
+	fwrite(table, 1, lines_len(table, table_len, max), out);
+	if (!k->terminal && !last)
+		fputc('\n', out);
+	k->lines = last ? 0 : max;
+	k->stalled = false;
+	free(table);
+	return fclose(out) ? -ENOMEM : 0;
 }
 
 int sink_table(struct sink *k, const struct report *r, bool last)
 {
-	struct table_options opt = { .width = sink_width(k), .color = k->color };
-	unsigned int lines, max;
 	char *str = NULL;
 	size_t len = 0;
-	FILE *mem;
-	int err;
+	int err = table_bytes(k, r, last, &str, &len);
 
-	mem = open_memstream(&str, &len);
-	if (!mem)
-		return sink_error(k, -ENOMEM);
-	err = table_write(mem, r, &opt);
-	if (fclose(mem) && !err)
-		err = -ENOMEM;
-	if (err)
-		goto out;
-	if (k->terminal && k->lines)
-		fprintf(k->file, "\033[%uA\033[J", k->lines);	/* up to where the last one began, clear below */
-	lines = table_lines(r, &opt);
-	max = k->terminal && !last ? terminal_rows() - 1 : lines;
-	lines_write(k->file, str, len, lines < max ? lines : max);
-	k->lines = last ? 0 : lines < max ? lines : max;
-	if (!k->terminal && !last)
-		fputc('\n', k->file);
-	if (fflush(k->file) || ferror(k->file))
-		err = errno ? -errno : -EIO;
-out:
+	if (!err && !last && k->file == stdout) {
+		err = fflush(stdout) ? -errno : write_live(k, str, len);
+	} else if (!err) {
+		errno = 0;
+		if (fwrite(str, 1, len, k->file) != len || fflush(k->file))
+			err = errno ? -errno : -EIO;
+	}
 	free(str);
 	return err ? sink_error(k, err) : 0;
 }
 
 int sink_profile(struct sink *k, const struct writer *w, const struct profile *p, const struct writer_options *opt)
 {
-	int err = w->write(k->file, p, opt);
+	FILE *mem;
+	int err;
 
+	free(k->pending);
+	k->pending = NULL;
+	k->pending_len = 0;
+	mem = open_memstream(&k->pending, &k->pending_len);
+	if (!mem)
+		return sink_error(k, -ENOMEM);
+	err = w->write(mem, p, opt);
+	if (fclose(mem) && !err)
+		err = -ENOMEM;
 	return err ? sink_error(k, err) : 0;
 }
 
@@ -143,7 +205,10 @@ int sink_commit(struct sink *k)
 {
 	int err = 0;
 
-	if (fflush(k->file) || ferror(k->file))
+	errno = 0;
+	if (k->pending_len && fwrite(k->pending, 1, k->pending_len, k->file) != k->pending_len)
+		err = errno ? -errno : -EIO;
+	if (!err && (fflush(k->file) || ferror(k->file)))
 		err = errno ? -errno : -EIO;
 	if (!err && k->temp_path && fsync(fileno(k->file)) && errno != EINVAL)
 		err = -errno;
@@ -161,6 +226,7 @@ void sink_close(struct sink *k)
 	if (k->temp_path)
 		unlink(k->temp_path);
 	free(k->temp_path);
+	free(k->pending);
 	if (k->file && k->file != stdout)
 		fclose(k->file);
 	*k = (struct sink){ 0 };

@@ -18,15 +18,22 @@ struct sink {
 	bool terminal;
 	bool color;
 	unsigned int lines;	/* of the last live table, still on the terminal */
+	bool stalled;		/* a live table could not be written to its end */
+	char *pending;		/* what sink_profile() wrote, until it is committed */
+	size_t pending_len;
 };
 
 /* Checks at once that a file can be written. 0, or a negative errno, printed. */
 int sink_open(struct sink *k, const char *path, bool no_color);
 /* The terminal's width, 0 when it is none. */
 unsigned int sink_width(const struct sink *k);
-/* A table: on a terminal it replaces the last one. `last`: it stays, and may be longer than the screen. */
+/*
+ * A table: on a terminal it replaces the last one. `last`: it stays, and may be longer than the screen. A table
+ * that is not the last never blocks: where nobody reads (a pager, Ctrl-S), it is dropped, so that probes stay
+ * under control.
+ */
 int sink_table(struct sink *k, const struct report *r, bool last);
-/* A file format, once. */
+/* A file format; it takes the place of one that was written before, until sink_commit(). */
 int sink_profile(struct sink *k, const struct writer *w, const struct profile *p, const struct writer_options *opt);
 /* Flushes and, for a file, renames. 0, or a negative errno, printed. */
 int sink_commit(struct sink *k);

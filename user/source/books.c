@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "source/books.h"
 
-#define DRAIN_WAIT_NS	20000000ull	/* programs run for microseconds */
 #define DRAIN_SLICE_NS	20000000ull	/* of each call */
 
 struct books {
@@ -26,7 +25,6 @@ struct books {
 	int drain_fd;			/* the program, -1 = none */
 	struct leak_state *state;
 	uint32_t drain_chunk, drain_bucket;	/* where it goes on */
-	uint64_t closed_ns;		/* when they were closed */
 	uint32_t drain_left;		/* blocks that stayed in this pass */
 };
 
@@ -53,7 +51,7 @@ static int chunk_new(void)
 static int chunks_publish(struct books *b, uint32_t first, uint32_t cnt)
 {
 	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_ANY);
-	uint32_t *keys = malloc(cnt * sizeof(*keys));
+	uint32_t *keys = calloc(cnt + 1, sizeof(*keys));
 	uint32_t done = cnt;
 	int err;
 
@@ -186,38 +184,52 @@ static bool drain_step(struct books *b, uint32_t end)
 	return ++b->drain_chunk >= end;
 }
 
+/* A pass begins at the first chunk that may hold something. */
+static void drain_begin(struct books *b)
+{
+	b->drain_chunk = b->index->oldest ? b->index->chunks_cnt[b->index->oldest - 1] : 0;
+	b->drain_bucket = b->drain_left = 0;
+}
+
 /*
- * Empties the generations before the newest, unless that is the last there will ever be: then their room is
- * needed. First they are closed; an insert that had begun before is over long before the next call. Then one
- * pass, in slices.
+ * Closes the generations before the newest, and waits until inserts that had begun before are over: an update
+ * of the outer map, here with what is there already, returns after an RCU grace period.
+ */
+static void drain_close(struct books *b, uint32_t newest)
+{
+	__atomic_store_n(&b->index->closed, newest, __ATOMIC_RELEASE);
+	if (chunks_publish(b, 0, 1))
+		b->drain_fd = -1;
+	drain_begin(b);
+}
+
+/*
+ * Empties the generations before the newest, in slices, unless it is the last there will ever be: then their
+ * room is needed.
  */
 static void books_drain(struct books *b)
 {
 	uint32_t newest = __atomic_load_n(&b->index->generation, __ATOMIC_ACQUIRE);
-	uint64_t until_ns;
+	uint64_t until_ns = clock_ns() + DRAIN_SLICE_NS;
 
-	if (b->drain_fd < 0 || newest == b->index->oldest || newest + 1 >= b->generations_cnt)
-		return;
-	if (b->index->closed < newest) {
-		__atomic_store_n(&b->index->closed, newest, __ATOMIC_RELEASE);
-		b->closed_ns = clock_ns();
-		b->drain_chunk = b->index->oldest ? b->index->chunks_cnt[b->index->oldest - 1] : 0;
-		b->drain_bucket = b->drain_left = 0;
+	if (b->refused || newest + 1 >= b->generations_cnt) {
+		__atomic_store_n(&b->index->closed, b->index->oldest, __ATOMIC_RELEASE);
 		return;
 	}
-	if (clock_ns() - b->closed_ns < DRAIN_WAIT_NS)
+	if (newest == b->index->oldest)
 		return;
-	for (until_ns = clock_ns() + DRAIN_SLICE_NS; b->drain_fd >= 0 && clock_ns() < until_ns;) {
+	if (b->drain_fd >= 0 && b->index->closed < newest)
+		drain_close(b, newest);
+	while (b->drain_fd >= 0 && clock_ns() < until_ns) {
 		if (!drain_step(b, b->index->chunks_cnt[newest - 1]))
 			continue;
-		if (!b->drain_left) {
-			__atomic_store_n(&b->index->oldest, newest, __ATOMIC_RELEASE);
-			log_debug("books: all blocks are in generation %u", newest);
-		} else {	/* some found no room: another pass when blocks were freed */
-			b->drain_chunk = b->index->oldest ? b->index->chunks_cnt[b->index->oldest - 1] : 0;
-			b->drain_left = 0;
+		if (b->drain_left) {	/* another pass, later */
+			drain_begin(b);
+			return;
 		}
-		break;
+		__atomic_store_n(&b->index->oldest, newest, __ATOMIC_RELEASE);
+		log_debug("books: all blocks are in generation %u", newest);
+		return;
 	}
 }
 

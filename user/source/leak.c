@@ -581,8 +581,26 @@ void leak_set_cutoff(struct source *s, uint64_t cutoff_ns)
 
 bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt)
 {
-	if (i >= sizeof(counter_words) / sizeof(counter_words[0]))
+	const struct stack_state *stacks = s->stack_state;
+	const struct {
+		const char *name;
+		uint64_t cnt;
+	} causes[] = {
+		{ "stacks without an index: all are used up (--max-memory)", stacks->full_cnt },
+		{ "stacks not sent: ebb was not scheduled in time", stacks->ring_full_cnt },
+		{ "stacks that could not be walked", stacks->failed_cnt },
+		{ "stacks overwritten by another task", stacks->raced_cnt },
+		{ "stacks cut where there is no code", stacks->outside_cnt },
+	};
+	const unsigned int words_cnt = sizeof(counter_words) / sizeof(counter_words[0]);
+
+	if (i >= words_cnt + sizeof(causes) / sizeof(causes[0]))
 		return false;
+	if (i >= words_cnt) {
+		*ret_name = causes[i - words_cnt].name;
+		*ret_cnt = causes[i - words_cnt].cnt;
+		return true;
+	}
 	*ret_name = counter_words[i].name;
 	*ret_cnt = counter_sum(s, counter_words[i].counter);
 	return true;

@@ -75,7 +75,7 @@ int proc_readlink(int proc_fd, const char *name, char **ret)
 }
 
 /*
- *	PID (COMM) STATE PPID PGRP SESSION TTY TPGID FLAGS … THREADS(20) ITREAL START(22) … START_BRK(47)
+ *	PID (COMM) STATE PPID PGRP SESSION TTY TPGID FLAGS … THREADS(20) ITREAL START(22) … START_STACK(28) … START_BRK(47)
  *
  * COMM is what the process says of itself and may hold ')' and newlines: the last ')' ends it, since
  * only a letter and numbers follow.
@@ -104,6 +104,8 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
 			stat.threads_cnt = n;
 		else if (field == 22)
 			stat.start_ticks = n;
+		else if (field == 28)
+			stat.start_stack_addr = n;
 		else if (field == 47)
 			stat.start_brk_addr = n;
 	}

@@ -21,7 +21,8 @@ struct proc_stat {
 	uint64_t flags;		/* PF_… */
 	uint64_t threads_cnt;
 	uint64_t start_ticks;	/* since boot; the kernel's clock ticks */
-	uint64_t start_brk_addr;	/* 0 where we may not see it */
+	uint64_t start_stack_addr;	/* 0 where we may not see it, as the next */
+	uint64_t start_brk_addr;
 };
 
 /* Descriptor of /proc/PID, or a negative errno. */

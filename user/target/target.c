@@ -71,6 +71,8 @@ static int target_read_identity(struct target *t, enum target_problem *ret_probl
 		*ret_problem = TARGET_ZOMBIE;
 		err = -ESRCH;
 	} else {
+		t->start_stack_addr = stat.start_stack_addr;
+		t->start_brk_addr = stat.start_brk_addr;
 		t->start_ticks = stat.start_ticks;
 		t->comm = strndup(stat.comm, stat.comm_len);
 		err = t->comm ? 0 : -ENOMEM;
@@ -167,6 +169,18 @@ int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem
 	}
 	*ret = t;
 	return 0;
+}
+
+bool target_is_same_image(const struct target *t)
+{
+	struct text text = { 0 };
+	struct proc_stat stat;
+	int err = proc_read(t->proc_fd, "stat", &text);
+
+	if (!err)
+		err = proc_stat_parse(text_str(&text), &stat);
+	text_free(&text);
+	return !err && stat.start_stack_addr == t->start_stack_addr && stat.start_brk_addr == t->start_brk_addr;
 }
 
 struct target *target_free(struct target *t)

@@ -56,6 +56,7 @@ struct target {
 	int pidfd;
 	int proc_fd;		/* /proc/PID: reads through it fail once this process is gone */
 	uint64_t start_ticks;	/* field 22 of stat */
+	uint64_t start_stack_addr, start_brk_addr;	/* of its address space: others after exec */
 	char *comm;
 	char *exe;		/* path as the target sees it */
 	struct target_mapping *mappings;	/* sorted by start; gone ones behind the others */
@@ -86,6 +87,8 @@ int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem
 struct target *target_free(struct target *t);
 
 bool target_is_alive(const struct target *t);
+/* False when it has called exec since it was opened (or has ended): what is known of its memory is of another program. */
+bool target_is_same_image(const struct target *t);
 /*
  * Reads maps again; modules that are new get their file opened. 1 when executable mappings of files
  * changed, 0 when not, or a negative errno and then what was known stays. Pointers to mappings are
