@@ -23,6 +23,7 @@
 #include "source/leak.h"
 #include "source/loader.h"
 #include "source/stacks.h"
+#include "source/tally.h"
 #include "source/ticks.h"
 #include "trace/attach.h"
 #include "trace/code.h"
@@ -39,8 +40,9 @@ struct source {
 
 	/* memory shared with the kernel */
 	struct leak_state *state;
-	const struct leak_stripe *stripes;
+	struct leak_stripe *stripes;
 	struct stack_state *stack_state;
+	struct tally tally;			/* of the two above */
 	struct counters counters;
 
 	struct stacks stacks;
@@ -61,41 +63,6 @@ static const struct value_type leak_values[] = {
 	[LEAK_OLD_BLOCKS] = { "old-blocks", "blocks" },
 	{ NULL, NULL },
 };
-
-/* What the counters mean. A loss makes totals wrong and the exit code 3. */
-struct counter_words {
-	enum leak_counter counter;
-	bool loss;
-	const char *name;
-};
-
-static const struct counter_words counter_words[] = {
-	{ LEAK_LOST_FULL, true, "blocks not booked: the books are full (--max-memory)" },
-	{ LEAK_LOST_CONTENDED, true, "bookings given up: slot contended" },
-	{ LEAK_LOST_CALLS, true, "calls not remembered: no task storage" },
-	{ LEAK_LOST_READS, true, "results not read: posix_memalign" },
-	{ LEAK_STACKS_FULL, true, "blocks booked without their stack: [stacks full]" },
-	{ LEAK_LOST_FULL_BYTES, false, "bytes not booked: the books are full" },
-	{ LEAK_UNKNOWN_FREES, false, "frees of blocks not in the books (older than ebb, or below --min-size)" },
-	{ LEAK_REPLACED, false, "blocks born where another one was booked (its free was not seen)" },
-	{ LEAK_NESTED, false, "allocator calls from within the allocator" },
-	{ LEAK_FAILED, false, "allocations that failed" },
-	{ LEAK_SMALL, false, "allocations below --min-size" },
-	{ LEAK_FOREIGN, false, "hits in forked children, not counted" },
-	{ LEAK_ORPHANS, false, "returns whose entry was before attaching" },
-	{ LEAK_TRAPS, false, "entries at emulated instructions" },
-	{ LEAK_TRAPS_STEPPED, false, "entries at single-stepped instructions" },
-	{ LEAK_TRAPS_RETURN, false, "returns" },
-};
-
-static uint64_t counter_sum(const struct source *s, enum leak_counter counter)
-{
-	uint64_t sum = 0;
-
-	for (int i = 0; i < LEAK_STRIPES; i++)
-		sum += __atomic_load_n(&s->stripes[i].counters[counter], __ATOMIC_RELAXED);
-	return sum;
-}
 
 static int on_leak_event(void *ctx, void *data, size_t size)
 {
@@ -231,6 +198,7 @@ static int open_maps(struct source *s)
 		err = map_memory(skel->maps.stack_state, sizeof(*s->stack_state), true, &s->stack_state);
 	if (err)
 		return err;
+	s->tally = (struct tally){ .stripes = s->stripes, .stacks = s->stack_state };
 	s->stack_state->next = STACK_FIRST;
 	err = leak_on_target(s);
 	counters_open(&s->counters, bpf_map__fd(skel->maps.leak_counters));
@@ -271,7 +239,7 @@ static void unprepare(struct source *s)
 	if (s->state)
 		munmap(s->state, sizeof(*s->state));
 	if (s->stripes)
-		munmap((void *)s->stripes, LEAK_STRIPES * sizeof(*s->stripes));
+		munmap(s->stripes, LEAK_STRIPES * sizeof(*s->stripes));
 	if (s->stack_state)
 		munmap(s->stack_state, sizeof(*s->stack_state));
 	s->state = NULL;
@@ -521,17 +489,6 @@ static void snapshot_counters(struct source *s)
 	}
 }
 
-static void snapshot_losses(struct source *s)
-{
-	for (size_t i = 0; i < sizeof(counter_words) / sizeof(counter_words[0]); i++) {
-		const struct counter_words *w = &counter_words[i];
-
-		if (w->loss)
-			profile_loss_set(s->ctx.profile, w->name, counter_sum(s, w->counter));
-	}
-	profile_loss_set(s->ctx.profile, "runs of programs skipped by the kernel", s->missed_cnt);
-}
-
 static int leak_snapshot(struct source *s)
 {
 	int err = leak_on_event(s);
@@ -543,15 +500,16 @@ static int leak_snapshot(struct source *s)
 	err = snapshot_blocks(s);
 	if (err)
 		return log_error(err, "reading the books: %s", strerror(-err));
-	snapshot_losses(s);
+	tally_losses(&s->tally, s->ctx.profile);
+	profile_loss_set(s->ctx.profile, "runs of programs skipped by the kernel", s->missed_cnt);
 	return 0;
 }
 
 static void leak_traps(const struct source *s, struct source_traps *ret)
 {
-	ret->emulated = counter_sum(s, LEAK_TRAPS);
-	ret->stepped = counter_sum(s, LEAK_TRAPS_STEPPED);
-	ret->returned = counter_sum(s, LEAK_TRAPS_RETURN);
+	ret->emulated = tally_sum(&s->tally, LEAK_TRAPS);
+	ret->stepped = tally_sum(&s->tally, LEAK_TRAPS_STEPPED);
+	ret->returned = tally_sum(&s->tally, LEAK_TRAPS_RETURN);
 }
 
 static void leak_life(const struct source *s, struct source_life *ret)
@@ -581,29 +539,7 @@ void leak_set_cutoff(struct source *s, uint64_t cutoff_ns)
 
 bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt)
 {
-	const struct stack_state *stacks = s->stack_state;
-	const struct {
-		const char *name;
-		uint64_t cnt;
-	} causes[] = {
-		{ "stacks without an index: all are used up (--max-memory)", stacks->full_cnt },
-		{ "stacks not sent: ebb was not scheduled in time", stacks->ring_full_cnt },
-		{ "stacks that could not be walked", stacks->failed_cnt },
-		{ "stacks overwritten by another task", stacks->raced_cnt },
-		{ "stacks cut where there is no code", stacks->outside_cnt },
-	};
-	const unsigned int words_cnt = sizeof(counter_words) / sizeof(counter_words[0]);
-
-	if (i >= words_cnt + sizeof(causes) / sizeof(causes[0]))
-		return false;
-	if (i >= words_cnt) {
-		*ret_name = causes[i - words_cnt].name;
-		*ret_cnt = causes[i - words_cnt].cnt;
-		return true;
-	}
-	*ret_name = counter_words[i].name;
-	*ret_cnt = counter_sum(s, counter_words[i].counter);
-	return true;
+	return tally_at(&s->tally, i, ret_name, ret_cnt);
 }
 
 const struct source_type leak_source = {
