@@ -3,15 +3,15 @@
 # `make demo`: a server that leaks, and ebb attached to it while it runs. The live report and the final table
 # go to the terminal, the folded stacks to a file. DEMO_SECONDS (30) sets how long it looks.
 set -u
+if [ "$(id -u)" != 0 ]; then
+	echo "demo: needs root: the kernel lets only root put probes into another process. Try: sudo make demo" >&2
+	exit 1
+fi
 cd "$(dirname "$0")/.." || exit 1
 
 ebb=${EBB:-build/ebb} server=${PROGRAMS:-build/tests/programs}/server
 seconds=${DEMO_SECONDS:-30}
 
-if [ "$(id -u)" != 0 ]; then
-	echo "demo: needs root: the kernel lets only root put probes into another process. Try: sudo make demo" >&2
-	exit 1
-fi
 for file in "$ebb" "$server"; do
 	[ -x "$file" ] || { echo "demo: $file is not built: run make" >&2; exit 1; }
 done

@@ -30,14 +30,11 @@ file=$(named "$WORK/demo.out")
 check demo.interrupt.file "no folded stacks in '$file'" folded_valid "${file:-/dev/null}"
 
 if command -v setpriv >/dev/null; then
-	start demo setpriv --reuid=65534 --regid=65534 --clear-groups bash "$ROOT/tools/demo.sh"
+	# opened by root: another user may not reach the folder of the sources
+	start demo sh -c 'exec setpriv --reuid=65534 --regid=65534 --clear-groups bash -s <"$1"' sh "$ROOT/tools/demo.sh"
 	wait_end demo 30
-	if grep -q 'ermission denied' "$WORK/demo.err"; then
-		skip demo.nobody "another user cannot reach $ROOT"
-	else
-		is demo.nobody.status "$STATUS" 1
-		says demo.nobody.why "$WORK/demo.err" 'root.*sudo make demo'
-	fi
+	is demo.nobody.status "$STATUS" 1
+	says demo.nobody.why "$WORK/demo.err" 'root.*sudo make demo'
 else
 	skip demo.nobody "setpriv (util-linux) is not installed"
 fi
