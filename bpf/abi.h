@@ -86,6 +86,7 @@ struct blocks_index {
 	__u32 oldest;		/* all before it are empty and stay so */
 	__u32 closed;		/* inserts go to none before it any more: they are being emptied */
 	__u32 stocked;		/* newest generation whose chunks are all in the outer map */
+	__u32 none;		/* 0: the chunks before generation 0, where a search expects them */
 	__u32 chunks_cnt[BLOCKS_GENERATIONS_MAX];	/* of this generation and all before it */
 	__u32 wanted;		/* the generation that the kernel asks user space for */
 	__u32 pad;

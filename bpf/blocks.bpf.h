@@ -11,7 +11,7 @@
  * When the table grows nothing stops and nothing is rehashed in a hurry: a new block goes to the newest
  * generation that has room for it, and a search looks into all that are in use, from the oldest on. User space
  * then has the older ones emptied into the newest, block by block (blocks_move), and a search has one place to
- * look at again: at 1 M blocks an insert that searches four generations takes 373 ns, with one 200.
+ * look at again: at 1 M blocks an insert that searches four generations takes 373 ns, with one 110.
  * A block that moves is in the new place before it leaves the old one, and the old one is looked at first, so
  * no search misses it.
  * (Generations do not overlap. If they did, as chunk = hash mod n would have it, the first chunks would take
@@ -90,9 +90,10 @@ static __always_inline __u64 block_hash(__u64 addr)
 /* The chunk of a key in generation g. */
 static __always_inline __u32 block_chunk(const struct blocks_index *index, __u32 g, __u64 hash)
 {
-	__u32 first = g ? block_once(index->chunks_cnt[g - 1]) : 0;
+	const __u32 *ends = &index->none + g;	/* of the generation before g, and of g */
+	__u32 first = block_once(ends[0]);
 
-	return first + ((hash >> 32) * (block_once(index->chunks_cnt[g]) - first) >> 32);
+	return first + ((hash >> 32) * (block_once(ends[1]) - first) >> 32);
 }
 
 static __always_inline char *block_chunk_at(__u32 chunk)
@@ -105,10 +106,7 @@ static __always_inline char *block_chunk_at(__u32 chunk)
 
 static __always_inline struct block_bucket *block_bucket_at(char *chunk, __u32 bucket)
 {
-	bucket &= BLOCKS_BUCKETS - 1;
-	block_hide(bucket);
-	bucket &= BLOCKS_BUCKETS - 1;
-	return (struct block_bucket *)(chunk + bucket * sizeof(struct block_bucket));
+	return (struct block_bucket *)(chunk + (bucket & (BLOCKS_BUCKETS - 1)) * sizeof(struct block_bucket));
 }
 
 /*
@@ -374,7 +372,8 @@ static __always_inline int blocks_with(const struct blocks_index *index, __u64 h
 		int r;
 
 		block_hide(g);
-		if (g >= BLOCKS_GENERATIONS_MAX || g >= end)
+		/* read anew: the block may be moved to a generation that was not there when we began */
+		if (g >= BLOCKS_GENERATIONS_MAX || g >= end || g > block_once(index->generation))
 			break;
 		r = blocks_act(action, block_chunk(index, g, hash), hash, op);
 		if (r != BLOCKS_MOVED)
@@ -387,18 +386,100 @@ static __always_inline int blocks_with(const struct blocks_index *index, __u64 h
 static __always_inline int blocks_with_all(const struct blocks_index *index, enum blocks_action action,
 					   struct block_op *op)
 {
-	int r = blocks_with(index, block_hash(op->addr), block_once(index->generation) + 1, action, op);
+	int r = blocks_with(index, block_hash(op->addr), BLOCKS_GENERATIONS_MAX, action, op);
 
 	return r == BLOCKS_MOVED ? BLOCKS_ABSENT : r;
+}
+
+/* What its home bucket tells of an address. */
+enum block_where {
+	BLOCK_HERE,		/* in this slot of it, in op's domain or another */
+	BLOCK_NOWHERE,
+	BLOCK_ANYWHERE,		/* nothing without a search */
+};
+
+/*
+ * The short way. Nearly always one generation is in use, and a block lies in its home bucket there or is known
+ * from that bucket to be nowhere. So put and delete look there first, in some dozens of instructions without a
+ * call, and leave all else to the search. With it an insert at 1 M blocks takes 110 ns instead of 195, a delete
+ * 105 instead of 205 (tests/bench, books.*).
+ */
+static __always_inline enum block_where block_look(const struct blocks_index *index, __u64 hash, __u64 addr,
+						   struct block_ref *ret)
+{
+	__u32 newest = block_once(index->generation), g = newest;
+	__u64 seen = 0, words;
+	char *chunk;
+
+	block_hide(g);
+	if (newest != block_once(index->oldest) || g >= BLOCKS_GENERATIONS_MAX)
+		return BLOCK_ANYWHERE;
+	chunk = block_chunk_at(block_chunk(index, g, hash));
+	if (!chunk)
+		return BLOCK_ANYWHERE;
+	ret->b = block_bucket_at(chunk, hash);
+	/* the line with the words comes while we look at the one with the addresses, not after */
+	words = block_once(ret->b->words[BLOCKS_SLOTS - 1].size_flags);
+	block_hide(words);
+#pragma unroll
+	for (__u32 i = 0; i < BLOCKS_SLOTS; i++) {
+		__u64 other = block_once(ret->b->addrs[i]);
+
+		if (other == addr) {
+			ret->i = i;
+			return BLOCK_HERE;
+		}
+		seen |= other;
+	}
+	/* A slot in another's hands may be this address. After a flip it may have been moved before we looked. */
+	if (block_once(ret->b->overflow) || seen & BLOCK_BUSY || block_once(index->generation) != newest)
+		return BLOCK_ANYWHERE;
+	return BLOCK_NOWHERE;
+}
+
+/* A new block into its home bucket; false when that is full. */
+static __always_inline bool block_insert_home(struct block_bucket *home, const struct block_op *op)
+{
+#pragma unroll
+	for (__u32 i = 0; i < BLOCKS_SLOTS; i++) {
+		struct block_ref s = { .b = home, .i = i };
+
+		if (block_once(home->addrs[i]) || __sync_val_compare_and_swap(&home->addrs[i], 0, op->addr | BLOCK_BUSY))
+			continue;
+		block_write(s, op);
+		block_release(s, op->addr);
+		return true;
+	}
+	return false;
+}
+
+/* Empties a slot of the home bucket, if it still is the block's; false: nothing was done. */
+static __always_inline bool block_remove_home(struct block_ref s, struct block_op *op)
+{
+	if (__sync_val_compare_and_swap(&s.b->addrs[s.i], op->addr, op->addr | BLOCK_BUSY) != op->addr)
+		return false;
+	block_take(s, op);
+	if ((op->old_size_flags & 0xff) != op->domain) {
+		block_release(s, op->addr);
+		return false;
+	}
+	block_release(s, 0);
+	return true;
 }
 
 /* Inserts op's block. BLOCKS_DONE, BLOCKS_REPLACED, BLOCKS_FULL, BLOCKS_CONTENDED. */
 static __always_inline int blocks_put(const struct blocks_index *index, struct block_op *op)
 {
-	__u32 newest = block_once(index->generation), closed = block_once(index->closed);
 	__u64 hash = block_hash(op->addr);
-	int r = blocks_with(index, hash, newest, BLOCKS_REPLACE, op);
+	struct block_ref home = {};
+	__u32 newest, closed;
+	int r;
 
+	if (block_look(index, hash, op->addr, &home) == BLOCK_NOWHERE && home.b && block_insert_home(home.b, op))
+		return BLOCKS_DONE;
+	newest = block_once(index->generation);
+	closed = block_once(index->closed);
+	r = blocks_with(index, hash, newest, BLOCKS_REPLACE, op);
 	if (r != BLOCKS_MOVED)
 		return r;
 	block_hide(newest);
@@ -419,12 +500,28 @@ static __always_inline int blocks_put(const struct blocks_index *index, struct b
 /* Deletes the block at op->addr, with `same` only if its words are op's. BLOCKS_DONE, _ABSENT, _CONTENDED. */
 static __always_inline int blocks_delete(const struct blocks_index *index, struct block_op *op, bool same)
 {
+	struct block_ref home = {};
+
+	switch (block_look(index, block_hash(op->addr), op->addr, &home)) {
+	case BLOCK_NOWHERE:
+		return BLOCKS_ABSENT;
+	case BLOCK_HERE:
+		if (!same && home.b && block_remove_home(home, op))
+			return BLOCKS_DONE;
+		break;
+	default:
+		break;
+	}
 	return blocks_with_all(index, same ? BLOCKS_REMOVE_SAME : BLOCKS_REMOVE, op);
 }
 
 /* The words of the block at op->addr into op. BLOCKS_DONE, BLOCKS_ABSENT, BLOCKS_CONTENDED. */
 static __always_inline int blocks_get(const struct blocks_index *index, struct block_op *op)
 {
+	struct block_ref home = {};
+
+	if (block_look(index, block_hash(op->addr), op->addr, &home) == BLOCK_NOWHERE)
+		return BLOCKS_ABSENT;
 	return blocks_with_all(index, BLOCKS_READ, op);
 }
 

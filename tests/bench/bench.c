@@ -3,11 +3,25 @@
  * bench NAME…: the benchmarks that drive the kernel's side directly. tests/bench/run calls it, and does those
  * that run a whole ebb itself.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench.h"
+
+#define TIMEOUT_S	300	/* of one benchmark; the longest takes 120 s where a trap is cheap */
+
+static void on_alarm(int sig)
+{
+	static const char words[] = "bench: timed out\n";
+
+	(void)sig;
+	if (write(STDERR_FILENO, words, sizeof(words) - 1) >= 0)
+		_exit(124);
+	_exit(125);
+}
 
 static int run(const char *name)
 {
@@ -37,7 +51,10 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	srandom(time(NULL));
-	for (int i = 1; i < argc; i++)
+	signal(SIGALRM, on_alarm);
+	for (int i = 1; i < argc; i++) {
+		alarm(TIMEOUT_S);
 		failed |= run(argv[i]) != 0;
+	}
 	return failed;
 }

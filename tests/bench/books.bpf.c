@@ -20,47 +20,25 @@ struct bench_block {
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct blocks_index);
-} bench_index SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, BENCH_KEYS_MAX);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, __u64);
-} bench_keys SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, BENCH_HASH_ENTRIES);
 	__type(key, __u64);
 	__type(value, struct bench_block);
 } bench_hash SEC(".maps");
 
+/* Plain memory, so that the loops around the operations are short. */
+struct blocks_index bench_index;
+__u64 bench_keys[BENCH_KEYS_MAX];
 __u32 bench_cnt;
 __u64 bench_failed;
 __u64 bench_sum;	/* keeps the compiler from dropping what is read */
 
-static __always_inline struct blocks_index *index_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&bench_index, &zero);
-}
-
 #define BENCH(name, ...)								\
 	static long name##_each(__u32 i, void *ctx)					\
 	{										\
-		__u64 *key = bpf_map_lookup_elem(&bench_keys, &i);			\
+		__u64 addr = bench_keys[i & (BENCH_KEYS_MAX - 1)];			\
 											\
-		if (!key)								\
-			return 1;							\
-		__VA_ARGS__;									\
+		__VA_ARGS__;								\
 		return 0;								\
 	}										\
 	SEC("raw_tp") int name(void *ctx)						\
@@ -70,51 +48,46 @@ static __always_inline struct blocks_index *index_get(void)
 	}
 
 /* The price of the loop: taken off all others. */
-BENCH(bench_empty, bench_sum += *key)
+BENCH(bench_empty, bench_sum += addr)
 
 BENCH(bench_table_put, {
-	struct blocks_index *index = index_get();
 	struct block_op op = {};
 
-	op.addr = *key;
+	op.addr = addr;
 	op.size = i;
 	op.stack = i & 63;
 	op.time = i;
-	if (!index || blocks_put(index, &op) != BLOCKS_DONE)
+	if (blocks_put(&bench_index, &op) != BLOCKS_DONE)
 		bench_failed++;
 })
 
 BENCH(bench_table_delete, {
-	struct blocks_index *index = index_get();
 	struct block_op op = {};
 
-	op.addr = *key;
-	if (!index || blocks_delete(index, &op, 0) != BLOCKS_DONE)
+	op.addr = addr;
+	if (blocks_delete(&bench_index, &op, 0) != BLOCKS_DONE)
 		bench_failed++;
 	bench_sum += op.old_size_flags;
 })
 
 /* The search for a block that is not there, which every insert begins with. */
 BENCH(bench_table_absent, {
-	struct blocks_index *index = index_get();
 	struct block_op op = {};
 
-	op.addr = *key;
-	if (!index || blocks_get(index, &op) != BLOCKS_ABSENT)
+	op.addr = addr;
+	if (blocks_get(&bench_index, &op) != BLOCKS_ABSENT)
 		bench_failed++;
 })
 
 /* The same in the newest generation only: what older generations cost is the difference. */
 BENCH(bench_table_absent_newest, {
-	struct blocks_index *index = index_get();
-	__u64 hash = block_hash(*key);
-	__u32 g = index ? index->generation : BLOCKS_GENERATIONS_MAX;
-
-	block_hide(g);
+	__u64 hash = block_hash(addr);
+	__u32 g = bench_index.generation;
 	struct block_op op = {};
 
-	op.addr = *key;
-	if (g >= BLOCKS_GENERATIONS_MAX || blocks_read(block_chunk(index, g, hash), hash, &op) != BLOCKS_MOVED)
+	op.addr = addr;
+	block_hide(g);
+	if (g >= BLOCKS_GENERATIONS_MAX || blocks_read(block_chunk(&bench_index, g, hash), hash, &op) != BLOCKS_MOVED)
 		bench_failed++;
 })
 
@@ -123,10 +96,8 @@ __u32 bench_chunk;
 
 static long bench_drain_each(__u32 i, void *ctx)
 {
-	struct blocks_index *index = index_get();
-
-	if (index && (i & 7) < BLOCKS_SLOTS &&
-	    blocks_move(index, bench_chunk, BLOCK_POS(0, i / 8, i & 7), index->generation) == BLOCKS_FULL)
+	if ((i & 7) < BLOCKS_SLOTS &&
+	    blocks_move(&bench_index, bench_chunk, BLOCK_POS(0, i / 8, i & 7), bench_index.generation) == BLOCKS_FULL)
 		bench_failed++;
 	return 0;
 }
@@ -142,13 +113,13 @@ BENCH(bench_hash_put, {
 	block.size = i;
 	block.stack = i & 63;
 	block.time = i;
-	if (bpf_map_update_elem(&bench_hash, key, &block, BPF_ANY))
+	if (bpf_map_update_elem(&bench_hash, &addr, &block, BPF_ANY))
 		bench_failed++;
 })
 
 /* What ebb would need of it: the words of the block that is replaced. */
 BENCH(bench_hash_replace, {
-	struct bench_block *old = bpf_map_lookup_elem(&bench_hash, key);
+	struct bench_block *old = bpf_map_lookup_elem(&bench_hash, &addr);
 	struct bench_block block = {};
 
 	if (old)
@@ -156,22 +127,22 @@ BENCH(bench_hash_replace, {
 	block.size = i;
 	block.stack = i & 63;
 	block.time = i;
-	if (bpf_map_update_elem(&bench_hash, key, &block, BPF_ANY))
+	if (bpf_map_update_elem(&bench_hash, &addr, &block, BPF_ANY))
 		bench_failed++;
 })
 
 /* The words of the block are what books a death: they are copied out before its entry is deleted. */
 BENCH(bench_hash_delete, {
-	struct bench_block *old = bpf_map_lookup_elem(&bench_hash, key);
+	struct bench_block *old = bpf_map_lookup_elem(&bench_hash, &addr);
 
 	if (old)
 		bench_sum += old->size + old->time + old->stack;
-	if (!old || bpf_map_delete_elem(&bench_hash, key))
+	if (!old || bpf_map_delete_elem(&bench_hash, &addr))
 		bench_failed++;
 })
 
 BENCH(bench_hash_delete_only, {
-	if (bpf_map_delete_elem(&bench_hash, key))
+	if (bpf_map_delete_elem(&bench_hash, &addr))
 		bench_failed++;
 })
 
