@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "source/books.h"
 
-#define DRAIN_SLICE_NS	20000000ull	/* of each call */
+#define DRAIN_SLICE_NS	50000000ull	/* of each call */
 
 struct books {
 	int outer_fd;
@@ -287,10 +287,11 @@ static int chunk_each(int fd, void (*fn)(const struct block_slot *block, void *c
 
 int books_each(struct books *b, void (*fn)(const struct block_slot *block, void *ctx), void *ctx)
 {
-	/* chunks beyond the generation in use are empty */
+	/* chunks beyond the generation in use are empty, and so are those before the oldest */
 	uint32_t used = b->index->chunks_cnt[__atomic_load_n(&b->index->generation, __ATOMIC_ACQUIRE)];
+	uint32_t oldest = b->index->oldest;
 
-	for (uint32_t i = 0; i < used && i < b->chunks_cnt; i++) {
+	for (uint32_t i = oldest ? b->index->chunks_cnt[oldest - 1] : 0; i < used && i < b->chunks_cnt; i++) {
 		int err = chunk_each(b->chunk_fds[i], fn, ctx);
 
 		if (err)
