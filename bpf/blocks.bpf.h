@@ -219,22 +219,29 @@ static __always_inline int block_replace_at(char *chunk, __u32 pos, struct block
 	return BLOCKS_REPLACED;
 }
 
+/* A new block into a bucket; false when that is full. */
+static __always_inline bool block_insert_bucket(struct block_bucket *b, const struct block_op *op)
+{
+#pragma unroll
+	for (__u32 i = 0; i < BLOCKS_SLOTS; i++) {
+		struct block_ref s = { .b = b, .i = i };
+
+		if (block_once(b->addrs[i]) || __sync_val_compare_and_swap(&b->addrs[i], 0, op->addr | BLOCK_BUSY))
+			continue;
+		block_write(s, op);
+		block_release(s, op->addr);
+		return true;
+	}
+	return false;
+}
+
 static __always_inline int block_insert(char *chunk, __u32 home, const struct block_op *op)
 {
 	for (__u32 distance = 0; distance < BLOCKS_PROBE_MAX; distance++) {
 		struct block_bucket *b = block_bucket_at(chunk, home + distance);
 
-#pragma unroll
-		for (__u32 i = 0; i < BLOCKS_SLOTS; i++) {
-			struct block_ref s = { .b = b, .i = i };
-
-			if (!block_once(b->addrs[i]) &&
-			    !__sync_val_compare_and_swap(&b->addrs[i], 0, op->addr | BLOCK_BUSY)) {
-				block_write(s, op);
-				block_release(s, op->addr);
-				return BLOCKS_DONE;
-			}
-		}
+		if (block_insert_bucket(b, op))
+			return BLOCKS_DONE;
 		__sync_fetch_and_add(&b->overflow, 1);
 	}
 	for (__u32 distance = 0; distance < BLOCKS_PROBE_MAX; distance++)
@@ -437,22 +444,6 @@ static __always_inline enum block_where block_look(const struct blocks_index *in
 	return BLOCK_NOWHERE;
 }
 
-/* A new block into its home bucket; false when that is full. */
-static __always_inline bool block_insert_home(struct block_bucket *home, const struct block_op *op)
-{
-#pragma unroll
-	for (__u32 i = 0; i < BLOCKS_SLOTS; i++) {
-		struct block_ref s = { .b = home, .i = i };
-
-		if (block_once(home->addrs[i]) || __sync_val_compare_and_swap(&home->addrs[i], 0, op->addr | BLOCK_BUSY))
-			continue;
-		block_write(s, op);
-		block_release(s, op->addr);
-		return true;
-	}
-	return false;
-}
-
 /* Empties a slot of the home bucket, if it still is the block's; false: nothing was done. */
 static __always_inline bool block_remove_home(struct block_ref s, struct block_op *op)
 {
@@ -475,7 +466,7 @@ static __always_inline int blocks_put(const struct blocks_index *index, struct b
 	__u32 newest, closed;
 	int r;
 
-	if (block_look(index, hash, op->addr, &home) == BLOCK_NOWHERE && home.b && block_insert_home(home.b, op))
+	if (block_look(index, hash, op->addr, &home) == BLOCK_NOWHERE && home.b && block_insert_bucket(home.b, op))
 		return BLOCKS_DONE;
 	newest = block_once(index->generation);
 	closed = block_once(index->closed);

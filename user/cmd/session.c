@@ -165,17 +165,14 @@ static void target_update(struct session *s)
 static int snapshot(struct session *s, bool last)
 {
 	const struct session_config *c = s->config;
-	uint64_t begin_ns;
 	int err;
 
-	begin_ns = clock_ns();
 	if (!last)
-		s->now_ns = begin_ns;	/* the last one is of the moment when the probes began to come off */
+		s->now_ns = clock_ns();	/* the last one is of the moment when the probes began to come off */
 	c->before(s, c->ctx);
 	err = c->type->snapshot(s->source);
 	if (err)
 		return err;
-	s->snapshot_ns = clock_ns() - begin_ns;
 	err = naming_update(&s->naming);
 	if (err)
 		return log_error(err, "naming stacks: %s", strerror(-err));

@@ -51,7 +51,6 @@ struct session {
 	uint64_t start_ns;	/* when everything counted, CLOCK_MONOTONIC */
 	uint64_t now_ns;	/* of the present snapshot */
 	int64_t start_wall_s;	/* the start as wall clock time */
-	uint64_t snapshot_ns;	/* what the last snapshot took */
 };
 
 /*

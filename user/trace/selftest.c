@@ -179,11 +179,11 @@ static int price_measure(enum attach_mode mode, struct trap_price *ret)
 
 int selftest_run(enum attach_mode first, bool only, struct selftest *ret)
 {
-	struct selftest st = { .forced = only, .mode_err = { 1, 1, 1 } };
+	struct selftest st = { .forced = only };
 	int err = -EOPNOTSUPP;
 
 	for (int i = first; i < ATTACH_MODES; i++) {
-		err = st.mode_err[i] = price_measure(i, &st.price);
+		err = price_measure(i, &st.price);
 		if (!err || only) {
 			st.mode = i;
 			break;

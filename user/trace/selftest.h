@@ -21,7 +21,6 @@ struct trap_price {
 struct selftest {
 	enum attach_mode mode;	/* the best that attaches */
 	bool forced;		/* the user chose it: no other may take its place */
-	int mode_err[ATTACH_MODES];	/* 0, or why a mode does not attach: negative errno; 1 = not tried */
 	struct trap_price price;
 };
 
