@@ -189,6 +189,12 @@ _Static_assert(sizeof(struct leak_stripe) == 256, "same layout on both sides");
 #define LEAK_STRIPES		64	/* a power of two */
 #define LEAK_STRIPE_BATCH	64	/* live_net is handed over when it is that far from 0 */
 
+/* Both clocks at one moment, written together by a program that the reader runs: see user/source/ticks.h. */
+struct clock_state {
+	__u64 jiffies;
+	__u64 ns;		/* CLOCK_MONOTONIC */
+};
+
 /* mm of leak_state that no process has. */
 #define MM_UNKNOWN	0ull	/* learned at the first hit */
 #define MM_GONE		1ull	/* the target called exec or exited: nothing is counted any more */
@@ -200,8 +206,7 @@ struct leak_state {
 	__u32 exited;		/* 1 after its last thread */
 	__u32 exit_code;	/* as wait(2) has it, valid with exited */
 	__u32 pad;
-	__u64 clock_jiffies;	/* written together by the program leak_clock */
-	__u64 clock_ns;		/* CLOCK_MONOTONIC */
+	struct clock_state clock;	/* written by the program leak_clock */
 	__u32 drain_chunk;	/* the program leak_drain empties DRAIN_BUCKETS from here on */
 	__u32 drain_bucket;
 	__u32 drain_left;	/* and leaves so many blocks: no room, or in another's hands */
@@ -237,6 +242,218 @@ enum leak_event_type {
 struct leak_event {
 	__u32 type;
 	__u32 pad;
+};
+
+/*
+ * Ports. A flow is one owner (a process from one exec to the next) towards one destination of one network
+ * namespace. A socket has the index of its flow:
+ *
+ *	connect ── owner key ─▸ owner index ── flow key ─▸ flow index ─▸ struct ports_flow_book (counters)
+ *	socket ─▸ flow index, stack, what it went through
+ */
+struct ports_owner_key {
+	__u64 start_ns;		/* of the process, CLOCK_BOOTTIME */
+	__u32 tgid;		/* in the first pid namespace */
+	__u32 exec_id;		/* changes at exec */
+};
+_Static_assert(sizeof(struct ports_owner_key) == 16, "same layout on both sides");
+
+/*
+ * Addresses are IPv6, IPv4 is ::ffff:a.b.c.d; so a v4-mapped connection is what it is for the kernel: IPv4.
+ * A link-local address (fe80::/10) means something on one interface only: its index stands in the second 16 bits, which
+ * are 0 on the wire, as BSD's kernels have it (KAME).
+ */
+struct ports_flow_key {
+	__u64 netns;		/* cookie */
+	__u8 local[16];		/* network byte order */
+	__u8 remote[16];
+	__u32 owner;
+	__u16 port;		/* remote; host byte order */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct ports_flow_key) == 48, "same layout on both sides");
+
+#define PORTS_NONE		0u	/* no flow, no owner */
+#define PORTS_LIVES		32	/* buckets of lifetimes: [2^i, 2^(i+1)) us */
+
+/*
+ * TIME_WAIT by the moment when the kernel gives the port back. Its timers of 60 s sit on the fourth or fifth
+ * level of the timer wheel, where one slot is 512 or 4,096 jiffies wide and a timer fires at the slot after
+ * its own (__run_timers and calc_index() in kernel/time/timer.c): so all that end together are one number.
+ * Cell slot & 63 holds slot << 32 | count; an older slot in it is over.
+ */
+#define PORTS_WHEEL		64
+
+struct ports_flow_book {
+	struct ports_flow_key key;
+	__u32 index;
+	__u32 range;		/* IP_LOCAL_PORT_RANGE of its last socket, high << 16 | low; 0 = none */
+	__s64 open;		/* sockets between connect and close */
+	__s64 close_wait;	/* of these: the peer has closed */
+	__u64 attempts, established, refused, timed_out, reset, exhausted, collisions, failed_other, aborted;
+	__u64 closed_first, closed_by_peer, closed_hard;
+	__u64 close_wait_closed;	/* left CLOSE_WAIT because the owner closed */
+	__u64 seeded;		/* sockets older than ebb: in open, not in attempts */
+	__u64 first_failure_ns, last_failure_ns, last_attempt_ns;
+	__u64 search_max_ns;
+	__u64 search_low_ns;	/* the shortest of the last PORTS_SEARCHES: being preempted makes single ones long */
+	__u64 search_next_ns;	/* the shortest so far of the next ones */
+	__u64 life_sum_ns;
+	__u64 sampled_window;	/* time >> PORTS_WINDOW_SHIFT, in which so many stacks were taken: */
+	__u32 sampled_cnt;
+	__u32 search_cnt;
+	__s64 tw_exact;		/* TIME_WAIT sockets alive; kept with exact_tw only */
+	__u32 lives[PORTS_LIVES];
+	__u64 wheel[PORTS_WHEEL];
+};
+_Static_assert(sizeof(struct ports_flow_book) == 904, "same layout on both sides");
+
+#define PORTS_SEARCHES	16
+
+/*
+ * Stacks are taken at each connect of a quiet flow; a hot one has the first PORTS_WINDOW_STACKS of each window
+ * taken and then one in PORTS_SAMPLE, chosen at random, which stands for so many (its weight).
+ */
+#define PORTS_WINDOW_SHIFT	30	/* 1.07 s */
+#define PORTS_WINDOW_STACKS	64
+#define PORTS_SAMPLE		64
+
+struct ports_stack_key {
+	__u32 flow, stack;
+};
+struct ports_stack {		/* sums of weights */
+	__u64 connects, failures, time_waits;
+};
+
+/* What is known of a socket between connect and close. */
+enum ports_socket_flag {
+	PORTS_SOCKET_LIVE = 1 << 0,	/* counted in flow.open */
+	PORTS_SOCKET_BOUND = 1 << 1,	/* had a port before connect() */
+	PORTS_SOCKET_ESTABLISHED = 1 << 2,
+	PORTS_SOCKET_PEER_FIRST = 1 << 3,
+	PORTS_SOCKET_CLOSE_WAIT = 1 << 4,	/* counted in flow.close_wait */
+	PORTS_SOCKET_SEEDED = 1 << 5,	/* older than ebb */
+};
+struct ports_socket {
+	__u32 flow;
+	__u32 stack;
+	__u32 flags;
+	__u16 weight;		/* connects that the stack stands for; 0 = none was taken */
+	__u16 sport;		/* inet_sport at connect(): what a former connect has left */
+	__u64 connect_ns;
+	__u64 state_ns;		/* when it became ESTABLISHED or CLOSE_WAIT */
+};
+_Static_assert(sizeof(struct ports_socket) == 32, "same layout on both sides");
+
+/* One TCP socket of a dump of a namespace (iter/tcp). */
+struct ports_record {
+	__u8 state;		/* TCP_ESTABLISHED …; TCP_TIME_WAIT whatever its substate */
+	__u8 held;		/* its port belongs to a bind() or listen(): plain connects cannot have it */
+	__u16 local_port, remote_port;	/* host byte order */
+	__u16 v4;		/* 1: addresses are 4 bytes each and the record ends behind them */
+	__u32 flow;		/* PORTS_NONE: not tracked */
+	__u32 stack;
+	__u32 jiffies;		/* TIME_WAIT: left until its end; CLOSE_WAIT: since the peer closed; else: silent for */
+	__u32 flags;		/* enum ports_socket_flag */
+	__u8 addrs[32];		/* local, remote */
+};
+#define PORTS_RECORD_V4_BYTES	32
+_Static_assert(sizeof(struct ports_record) == 56, "same layout on both sides");
+
+/* A socket that has a port and no peer, of any namespace: TCP that is only bound, UDP (iter/task_file). */
+struct ports_holder {
+	__u64 netns;
+	__u32 owner;
+	__u16 port;
+	__u16 udp;
+	__u8 local[16];
+};
+_Static_assert(sizeof(struct ports_holder) == 32, "same layout on both sides");
+
+enum ports_event_type {
+	PORTS_EVENT_OWNER = 1,
+	PORTS_EVENT_FAILURE,
+};
+
+/* A process that has connected for the first time. Sent once. */
+struct ports_owner_event {
+	__u32 type;
+	__u32 index;
+	struct ports_owner_key key;
+	__u32 pid;		/* as ebb's pid namespace has it; 0 = not in there */
+	__u32 netns_inode;
+	__u64 netns;		/* cookie */
+	char comm[16];
+	char exe[64];		/* base name; cut */
+	char cgroup[64];	/* last part of its path; cut */
+	char host[64];		/* of its UTS namespace when that is not ours */
+};
+
+enum ports_failure {
+	PORTS_FAILURE_CONNECT,
+	PORTS_FAILURE_COLLISION,
+	PORTS_FAILURE_UDP,
+};
+
+/* A connect() or a UDP send that got no port. A few a second at most are sent: the counters have them all. */
+struct ports_failure_event {
+	__u32 type;
+	__u32 what;		/* enum ports_failure */
+	__u32 pid;
+	__u16 local_port, remote_port;	/* host byte order; 0 = none */
+	__u64 time_ns;
+	__u64 search_ns;	/* how long the kernel looked; 0 = not known */
+	char comm[16];
+	__u8 local[16], remote[16];
+};
+_Static_assert(sizeof(struct ports_failure_event) == 80, "same layout on both sides");
+
+enum ports_counter {
+	PORTS_EVENTS,		/* state changes that were looked at */
+	PORTS_NESTED,		/* ends of sockets that were missed, and made up for later */
+	PORTS_LOST_FLOWS,	/* connects that found no room for their flow */
+	PORTS_LOST_SOCKETS,	/* sockets that could not be kept */
+	PORTS_LOST_OWNERS,	/* connects whose owner is not known: no room, or the ring was full */
+	PORTS_LOST_STACKS,	/* stacks without a place to count */
+	PORTS_LOST_TIME_WAIT,	/* TIME_WAIT that the exact books missed */
+	PORTS_LOST_BINDS,	/* bind(0) that could not be followed */
+	PORTS_QUIET_FAILURES,	/* failures without an event, beyond the limit */
+	PORTS_STACKS_TAKEN,
+	PORTS_COUNTERS,
+};
+
+/* One, shared by mmap. */
+struct ports_shared {
+	__u64 tw_jiffies;	/* 60 s */
+	__u32 wheel_shift;	/* log2 of the width of a timer wheel slot at that distance, jiffies */
+	__u32 next_flow, next_owner;
+	__u32 dump_low, dump_high;	/* the range of the namespace that is dumped */
+	__u32 pid_level;	/* depth of ebb's pid namespace: /proc/self/status shows it only from its own mount on */
+	struct clock_state clock;
+	__u64 event_window;	/* limits the failures that are sent */
+	__u64 event_cnt;
+};
+_Static_assert(sizeof(struct ports_shared) == 64, "same layout on both sides");
+
+/* Fixed before loading. */
+struct ports_settings {
+	__u64 netns;		/* cookie of the only namespace to watch; 0 = all */
+	__u64 tw_handler;	/* kernel address of tw_timer_handler; 0 = no exact TIME_WAIT */
+	__u32 pid_inode, uts_inode;	/* of ebb's own namespaces */
+	__u32 no_stacks;
+	__u32 owners_max, flows_max;
+	__u32 udp;
+};
+
+/* bind(0) and UDP, by owner and local address. */
+struct ports_pool_key {
+	__u64 netns;
+	__u8 local[16];
+	__u32 owner;
+	__u32 udp;
+};
+struct ports_pool_counts {
+	__u64 tried, failed;
 };
 
 #endif

@@ -116,8 +116,8 @@ int leak_clock(void *ctx)
 
 	if (!state)
 		return 0;
-	state->clock_jiffies = bpf_jiffies64();
-	state->clock_ns = bpf_ktime_get_ns();
+	state->clock.jiffies = bpf_jiffies64();
+	state->clock.ns = bpf_ktime_get_ns();
 	return 0;
 }
 

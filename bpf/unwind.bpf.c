@@ -71,6 +71,8 @@ __noinline int is_code(__u32 buffer, __u64 addr)
 	struct code_ranges *code;
 	__u32 low = 0, high;
 
+	if (addr < 65536)	/* vm.mmap_min_addr: nobody has code there */
+		return 0;
 	code = bpf_map_lookup_elem(&stack_code, &buffer);
 	if (!code)
 		return 0;

@@ -21,7 +21,7 @@
 static char child_dir_path[] = "/tmp/ebb-test-XXXXXX";
 static bool child_dir_made;
 
-static void child_dir_remove(void)
+static inline void child_dir_remove(void)
 {
 	struct dirent *entry;
 	DIR *dir = opendir(child_dir_path);
@@ -34,7 +34,7 @@ static void child_dir_remove(void)
 }
 
 /* Path of a file in the directory of this test; the caller frees it. */
-static char *child_path(const char *name)
+static inline char *child_path(const char *name)
 {
 	char *path = NULL;
 
@@ -50,7 +50,7 @@ static char *child_path(const char *name)
 }
 
 /* Runs argv to its end, silent unless it fails and that is not expected; true when it exits with 0. */
-static bool child_run(char *const argv[])
+static inline bool child_run(char *const argv[])
 {
 	pid_t pid = fork();
 	int status, null;
@@ -66,7 +66,7 @@ static bool child_run(char *const argv[])
 }
 
 /* Compiles a program; flags are split at spaces and come last. NULL when that cannot be done here. */
-static char *child_build(const char *name, const char *compiler, const char *source, const char *flags)
+static inline char *child_build(const char *name, const char *compiler, const char *source, const char *flags)
 {
 	char *path = child_path(name), *c = child_path("source.c"), *rest = strdup(flags);
 	/* no builtins: free(malloc(1)) is to stay what it says */
@@ -94,7 +94,7 @@ static char *child_build(const char *name, const char *compiler, const char *sou
  * Starts a program that writes a byte to its stdout once it is where the test wants it, and waits for
  * that. env: NULL or one variable. It dies with the test. -1 when it did not come up.
  */
-static pid_t child_start(const char *path, char *variable)
+static inline pid_t child_start(const char *path, char *variable)
 {
 	char *argv[] = { (char *)path, NULL }, *env[] = { variable, NULL };
 	int ready[2];
@@ -119,7 +119,7 @@ static pid_t child_start(const char *path, char *variable)
 	return pid;
 }
 
-static void child_stop(pid_t pid)
+static inline void child_stop(pid_t pid)
 {
 	if (pid <= 0)
 		return;

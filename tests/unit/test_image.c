@@ -14,6 +14,7 @@
 
 #include "elf/fde.h"
 #include "elf/image.h"
+#include "elf/image_import.h"
 #include "test.h"
 
 /* A function with two versions in .symtab, as a library's linker script would give them. */

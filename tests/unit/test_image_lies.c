@@ -14,6 +14,7 @@
 
 #include "elf/fde.h"
 #include "elf/image.h"
+#include "elf/image_import.h"
 #include "test.h"
 
 /* The least that is an executable: a header and one segment. */

@@ -1,80 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the writers make of profiles and reports that are built here, byte for byte as in tests/golden/NAME.txt.
- * EBB_GOLDEN=write writes the files instead: tools/golden.sh. Run from the repository's root.
+ * What the writers make of profiles and reports that are built here, byte for byte as in tests/golden/.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "unit/golden.h"
 #include "output/output.h"
 #include "test.h"
 
 static const struct value_type types[] = { { "held-bytes", "bytes" }, { "held-blocks", "blocks" }, { NULL, NULL } };
-
-struct bytes {
-	char *at;
-	size_t len;
-};
-
-static struct bytes file_read(const char *path)
-{
-	struct bytes b = { 0 };
-	FILE *in = fopen(path, "re");
-	char buf[4096];
-	size_t len;
-
-	if (!in)
-		return b;
-	while ((len = fread(buf, 1, sizeof(buf), in))) {
-		b.at = realloc(b.at, b.len + len + 1);
-		memcpy(b.at + b.len, buf, len);
-		b.len += len;
-		b.at[b.len] = '\0';
-	}
-	fclose(in);
-	return b;
-}
-
-/* Compares, or writes when asked to. Takes the bytes over. */
-static void golden(const char *name, struct bytes got)
-{
-	const char *mode = getenv("EBB_GOLDEN");
-	struct bytes want;
-	char path[256];
-
-	snprintf(path, sizeof(path), "tests/golden/%s.txt", name);
-	if (mode && !strcmp(mode, "write")) {
-		FILE *out = fopen(path, "we");
-
-		CHECK(out && fwrite(got.at, 1, got.len, out) == got.len);
-		CHECK(!out || !fclose(out));
-		free(got.at);
-		return;
-	}
-	want = file_read(path);
-	if (!CHECK(want.at && got.len == want.len && !memcmp(got.at, want.at, want.len)))
-		fprintf(stderr, "%s: want\n%s\ngot\n%s\n(tools/golden.sh rewrites it)\n", path,
-			want.at ? want.at : "a file", got.at);
-	free(want.at);
-	free(got.at);
-}
-
-static struct bytes table_bytes(const struct report *r, unsigned int width, bool color)
-{
-	struct table_options opt = { .width = width, .color = color };
-	unsigned int newlines = 0;
-	struct bytes b = { 0 };
-	FILE *out = open_memstream(&b.at, &b.len);
-
-	CHECK(!report_failed(r));
-	CHECK_EQ(table_write(out, r, &opt), 0);
-	fclose(out);
-	for (size_t i = 0; i < b.len; i++)
-		newlines += b.at[i] == '\n';
-	CHECK_EQ(table_lines(r, &opt), newlines);
-	return b;
-}
 
 static struct bytes folded_bytes(const struct profile *p, int type)
 {
@@ -134,11 +70,11 @@ TEST(table_screen)
 {
 	struct report *r = screen();
 
-	golden("table_screen", table_bytes(r, 100, false));
-	golden("table_endless", table_bytes(r, 0, false));
-	golden("table_narrow", table_bytes(r, 60, false));
-	golden("table_tiny", table_bytes(r, 5, false));
-	golden("table_color", table_bytes(r, 80, true));
+	golden("table_screen.txt", table_bytes(r, 100, false));
+	golden("table_endless.txt", table_bytes(r, 0, false));
+	golden("table_narrow.txt", table_bytes(r, 60, false));
+	golden("table_tiny.txt", table_bytes(r, 5, false));
+	golden("table_color.txt", table_bytes(r, 80, true));
 	report_free(r);
 }
 
@@ -187,8 +123,8 @@ TEST(table_hostile)
 	report_foot(r, REPORT_PLAIN, "%s", "");
 	report_foot(r, REPORT_PLAIN, "averyveryverylongwordwithoutaspacethatcannotbebrokenanywhereandhastobebrokenhard/because/it/is/a/path");
 	report_foot(r, REPORT_PLAIN, "    an indented line keeps its indentation, and its rest goes below it with two spaces");
-	golden("table_hostile", table_bytes(r, 80, true));
-	golden("table_hostile_endless", table_bytes(r, 0, false));
+	golden("table_hostile.txt", table_bytes(r, 80, true));
+	golden("table_hostile_endless.txt", table_bytes(r, 0, false));
 	report_free(r);
 }
 
@@ -305,8 +241,8 @@ TEST(folded)
 {
 	struct profile *p = stacks();
 
-	golden("folded", folded_bytes(p, 0));
-	golden("folded_blocks", folded_bytes(p, 1));
+	golden("folded.txt", folded_bytes(p, 0));
+	golden("folded_blocks.txt", folded_bytes(p, 1));
 	profile_free(p);
 }
 

@@ -81,6 +81,34 @@ TEST(names)
 	profile_free(p);
 }
 
+/* One pid may be several processes; their stacks and frames have nothing to do with each other. */
+TEST(processes)
+{
+	struct profile *p = profile_new(types);
+	uint64_t addr = 0x1000;
+	int wrong = 0;
+
+	CHECK_EQ(profile_process_add(p, 7, "first"), 0);
+	CHECK_EQ(profile_process_add(p, 7, "second"), 1);
+	CHECK_EQ(profile_process_add(p, 7, "second"), 2);
+	/* by pid: the first of them */
+	CHECK_EQ(profile_process(p, 7, "first"), 0);
+	CHECK_EQ(profile_process(p, 8, "other"), 3);
+	CHECK_STR(profile_process_at(p, 1)->comm, "second");
+	CHECK_EQ(profile_stack(p, 0, &addr, 1, true, false), 0);
+	CHECK_EQ(profile_stack(p, 1, &addr, 1, true, false), 1);
+	CHECK_EQ(profile_stack(p, 1, &addr, 1, true, false), 1);
+	CHECK_EQ(profile_frames_cnt(p), 2);
+	for (int i = 4; i < 10000; i++)
+		wrong += profile_process_add(p, i, "many") != i;
+	for (int i = 4; i < 10000; i++)
+		wrong += profile_process_at(p, i)->pid != i;
+	CHECK_EQ(wrong, 0);
+	CHECK_EQ(profile_process_at(p, 0)->pid, 7);
+	CHECK_EQ(profile_processes_cnt(p), 10000);
+	profile_free(p);
+}
+
 TEST(values)
 {
 	struct profile *p = profile_new(types);
@@ -168,5 +196,5 @@ TEST(freeing)
 	CHECK(!profile_free(profile_new(types)));
 }
 
-TEST_MAIN(TEST_CASE(interning), TEST_CASE(labels), TEST_CASE(names), TEST_CASE(values), TEST_CASE(losses),
-	  TEST_CASE(many), TEST_CASE(freeing))
+TEST_MAIN(TEST_CASE(interning), TEST_CASE(labels), TEST_CASE(names), TEST_CASE(processes), TEST_CASE(values),
+	  TEST_CASE(losses), TEST_CASE(many), TEST_CASE(freeing))

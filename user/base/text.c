@@ -79,12 +79,11 @@ static bool in_ranges(const struct range *ranges, size_t cnt, uint32_t cp)
 	return false;
 }
 
-/*
- * Decodes the well-formed UTF-8 sequence at p: its length, 0 if there is none. Table 3-7 of the Unicode
- * standard: overlong forms, surrogates and what lies above U+10FFFF are refused.
- */
-static size_t utf8_decode(const unsigned char *p, uint32_t *ret_cp)
+/* Table 3-7 of the Unicode standard. */
+size_t text_decode(const char *str, uint32_t *ret_cp)
 {
+	const unsigned char *p = (const unsigned char *)str;
+
 	if (p[0] < 0x80) {
 		*ret_cp = p[0];
 		return p[0] != 0;
@@ -118,7 +117,7 @@ size_t text_printable_len(const char *str)
 		{ 0xe0000, 0xe0fff },
 	};
 	uint32_t cp = 0;
-	size_t len = utf8_decode((const unsigned char *)str, &cp);
+	size_t len = text_decode(str, &cp);
 
 	return len && in_ranges(hidden, sizeof(hidden) / sizeof(hidden[0]), cp) ? 0 : len;
 }
@@ -203,7 +202,7 @@ size_t text_fit(const char *str, size_t columns)
 
 	while (*p) {
 		uint32_t cp = 0;
-		size_t len = utf8_decode((const unsigned char *)p, &cp);
+		size_t len = text_decode(p, &cp);
 		size_t width = len ? cp_columns(cp) : 1;
 
 		if (width > columns)
@@ -220,7 +219,7 @@ size_t text_width(const char *str)
 
 	while (*str) {
 		uint32_t cp = 0;
-		size_t len = utf8_decode((const unsigned char *)str, &cp);
+		size_t len = text_decode(str, &cp);
 
 		width += len ? cp_columns(cp) : 1;
 		str += len ? len : 1;

@@ -41,6 +41,11 @@ const char *text_str(const struct text *t);
 char *text_safe(const char *str);
 /* Length of the UTF-8 character at str that text_add_safe() would leave as it is; 0 = none, or the end. */
 size_t text_printable_len(const char *str);
+/*
+ * Decodes the well-formed UTF-8 sequence at str: its length, 0 if there is none, or the end. Overlong forms,
+ * surrogates and what lies above U+10FFFF are refused.
+ */
+size_t text_decode(const char *str, uint32_t *ret_cp);
 /* How many terminal columns the UTF-8 string takes. */
 size_t text_width(const char *str);
 /* How many bytes of it, whole characters only, fit into so many columns. */

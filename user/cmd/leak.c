@@ -181,16 +181,6 @@ static int on_after(struct session *s, bool last, void *ctx)
 	return run->err;
 }
 
-static void say_losses(const struct profile *p)
-{
-	for (size_t i = 0; i < profile_losses_cnt(p); i++) {
-		struct loss l = profile_loss_at(p, i);
-
-		if (l.cnt)
-			log_error(-ENOSPC, "lost: %" PRIu64 " %s", l.cnt, l.name);	/* also with -q */
-	}
-}
-
 /* The exit code of a run, and what only stderr says. */
 static int run_exit(const struct leak_run *run, const struct session *s)
 {
@@ -198,7 +188,7 @@ static int run_exit(const struct leak_run *run, const struct session *s)
 	uint64_t cnt;
 
 	if (!wants_table(run) || run->args->output) {
-		say_losses(run->profile);
+		session_say_losses(s);
 		for (unsigned int i = 0; leak_counter_at(s->source, i, &name, &cnt); i++)
 			if (cnt)
 				log_debug("%s: %" PRIu64, name, cnt);
@@ -240,7 +230,7 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 	int err = session_run(s, &config), code;
 
 	if (err)
-		code = err == -EPERM || err == -EACCES ? EXIT_STOPPED : EXIT_FAILED;
+		code = err == -EPERM || err == -EACCES || err == -EOPNOTSUPP ? EXIT_STOPPED : EXIT_FAILED;
 	else if (run->err)
 		code = EXIT_FAILED;
 	else

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "cmd/chain.h"
 #include "cmd/command.h"
 #include "cmd/leak_report.h"
 
@@ -145,40 +146,6 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-#define NAME_MAX_COLUMNS 60
-
-/*
- * A function's name without its parameters: "v8::internal::Factory::AllocateRaw". Groups of parentheses go,
- * but not "(anonymous namespace)" and "operator()". Added to t.
- */
-static void short_name(struct text *t, const char *name)
-{
-	struct text plain = { 0 };
-	int depth = 0;
-
-	for (const char *p = name; *p; p++) {
-		bool kept = !strncmp(p, "(anonymous namespace)", 21);
-
-		if (!depth && kept) {
-			text_add_len(&plain, p, 21);
-			p += 20;
-		} else if (*p == '(' && (depth || p - name < 8 || strncmp(p - 8, "operator()", 10))) {
-			depth++;
-		} else if (*p == ')' && depth) {
-			depth--;
-		} else if (!depth) {
-			text_add_len(&plain, p, 1);
-		}
-	}
-	if (text_width(text_str(&plain)) > NAME_MAX_COLUMNS) {
-		text_add_len(t, plain.str, text_fit(plain.str, NAME_MAX_COLUMNS - 1));
-		text_add(t, "…");
-	} else {
-		text_add(t, text_str(&plain));
-	}
-	text_free(&plain);
-}
-
 /* "handle_upload server via malloc_wrapper", and below it who called. */
 static void code_cell(const struct leak_view *v, struct report *r, const struct row *row)
 {
@@ -201,19 +168,16 @@ static void code_cell(const struct leak_view *v, struct report *r, const struct 
 		snprintf(more, sizeof(more), " (%u stacks)", row->stacks_cnt);
 	const struct frame *f = profile_frame_at(p, st.frames[at]);
 
-	short_name(&name, f->name);
+	chain_add_name(&name, f);
 	text_printf(&name, " %s", base_name(f->module));
 	if (at) {
 		text_add(&name, " via ");
-		short_name(&name, profile_frame_at(p, st.frames[at - 1])->name);
+		chain_add_name(&name, profile_frame_at(p, st.frames[at - 1]));
 	}
 	report_cell(r, "%s%s", text_str(&name), more);
-	for (uint32_t i = at + 1; i < st.frames_cnt && i < at + 5; i++) {
-		text_add(&callers, i > at + 1 ? " < " : "< ");
-		short_name(&callers, profile_frame_at(p, st.frames[i])->name);
-	}
+	chain_add(&callers, p, &st, at + 1, 4);
 	if (callers.len)
-		report_detail(r, "%s%s", callers.str, at + 5 < st.frames_cnt ? " < …" : "");
+		report_detail(r, "< %s", callers.str);
 	text_free(&name);
 	text_free(&callers);
 }

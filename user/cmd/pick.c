@@ -102,12 +102,12 @@ static void list_matches(const pid_t *pids, size_t cnt)
 	}
 }
 
-static int open_name(const char *command, const char *name, struct target **ret)
+static int find_name(const char *command, const char *name, pid_t *ret)
 {
 	char *safe = text_safe(name);
 	pid_t *pids = NULL;
 	size_t cnt = 0;
-	int code, err = target_find_by_name(name, &pids, &cnt);
+	int code = EXIT_DONE, err = target_find_by_name(name, &pids, &cnt);
 
 	if (err) {
 		log_error(err, "looking for processes: %s", strerror(-err));
@@ -121,25 +121,48 @@ static int open_name(const char *command, const char *name, struct target **ret)
 		list_matches(pids, cnt);
 		code = EXIT_USAGE;
 	} else {
-		code = open_pid(command, pids[0], ret);
+		*ret = pids[0];
 	}
 	free(pids);
 	free(safe);
 	return code;
 }
 
-int pick_target(const char *command, const char *arg, struct target **ret)
+/* The number that arg is or names; whether there is such a process is not asked. */
+static int find_pid(const char *command, const char *arg, pid_t *ret)
 {
 	uint64_t pid;
 	int err = text_parse_u64(arg, &pid);
 
 	if (err == -EINVAL)
-		return open_name(command, arg, ret);
+		return find_name(command, arg, ret);
 	if (err || pid > INT32_MAX || !pid) {
 		log_error(-ERANGE, "%s is no process id", arg);
 		return EXIT_USAGE;
 	}
-	if (pid == (uint64_t)getpid())
+	*ret = pid;
+	return EXIT_DONE;
+}
+
+int pick_target(const char *command, const char *arg, struct target **ret)
+{
+	pid_t pid;
+	int code = find_pid(command, arg, &pid);
+
+	if (code)
+		return code;
+	if (pid == getpid())
 		return problem_exit(command, pid, TARGET_SELF, 0, -EINVAL);
 	return open_pid(command, pid, ret);
+}
+
+int pick_pid(const char *command, const char *arg, pid_t *ret)
+{
+	char path[64];
+	int code = find_pid(command, arg, ret);
+
+	if (code)
+		return code;
+	snprintf(path, sizeof(path), "/proc/%d", (int)*ret);
+	return access(path, F_OK) ? problem_exit(command, *ret, TARGET_NO_PROCESS, 0, -ESRCH) : EXIT_DONE;
 }

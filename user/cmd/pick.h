@@ -14,4 +14,9 @@
  */
 int pick_target(const char *command, const char *arg, struct target **ret);
 
+/*
+ * Only the number, for commands that look at a process without opening it: it exists. EXIT_DONE, or the exit code, printed.
+ */
+int pick_pid(const char *command, const char *arg, pid_t *ret);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/hashmap.h"
 #include "base/text.h"
+#include "cmd/chain.h"
 #include "cmd/rows.h"
 
 #define LATE_NS			40000000ull	/* what timers may be late */
@@ -34,15 +35,6 @@ void rows_close(struct rows *r)
 	free(r->by_stack);
 	hashmap_free(r->by_name);
 	*r = (struct rows){ 0 };
-}
-
-/* Index in st.frames of the frame that names a row, -1 for a label. */
-static int naming_frame(const struct profile *p, const struct stack *st)
-{
-	for (uint32_t i = 0; i < st->frames_cnt; i++)
-		if (profile_frame_at(p, st->frames[i])->kind == FRAME_APP)
-			return i;
-	return st->frames_cnt ? 0 : -1;
 }
 
 static int row_name(const struct rows *r, uint32_t stack, const struct stack *st, int at, struct text *ret)
@@ -90,7 +82,7 @@ static struct row *row_add(struct rows *r, const struct text *name, uint32_t fra
 static struct row *row_of(struct rows *r, uint32_t stack)
 {
 	struct stack st = profile_stack_at(r->profile, stack);
-	int at = naming_frame(r->profile, &st);
+	int at = chain_start(r->profile, &st);
 	struct text name = { 0 };
 	uint64_t known = 0;
 	struct row *row = NULL;

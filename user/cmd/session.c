@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "cmd/session.h"
 
-#define METER_PERIOD_NS	1000000000ull
+#define TICK_PERIOD_NS	1000000000ull
 
 enum wake {
 	/* in the order of handling: what ends the run comes before one more snapshot */
@@ -20,7 +20,7 @@ enum wake {
 	WAKE_DURATION,
 	WAKE_SOURCE,
 	WAKE_TARGET,	/* the pidfd: the process has ended */
-	WAKE_METER,
+	WAKE_TICK,	/* every second */
 	WAKE_SNAPSHOT,
 	WAKES,
 };
@@ -120,8 +120,8 @@ static int loop_fill(struct loop *l, const struct session *s)
 	const struct session_config *c = s->config;
 
 	l->fds[WAKE_SOURCE] = c->type->fd(s->source);
-	l->fds[WAKE_TARGET] = c->target->pidfd;
-	l->fds[WAKE_METER] = timer_open(METER_PERIOD_NS, METER_PERIOD_NS);
+	l->fds[WAKE_TARGET] = c->target ? c->target->pidfd : -1;
+	l->fds[WAKE_TICK] = timer_open(TICK_PERIOD_NS, TICK_PERIOD_NS);
 	if (c->interval_ns)
 		l->fds[WAKE_SNAPSHOT] = timer_open(c->interval_ns, c->interval_ns);
 	if (c->duration_ns)
@@ -129,7 +129,7 @@ static int loop_fill(struct loop *l, const struct session *s)
 	for (int i = 0; i < WAKES; i++) {
 		struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
 
-		if (l->fds[i] < 0 && (i == WAKE_METER || (i == WAKE_SNAPSHOT && c->interval_ns) ||
+		if (l->fds[i] < 0 && (i == WAKE_TICK || (i == WAKE_SNAPSHOT && c->interval_ns) ||
 				      (i == WAKE_DURATION && c->duration_ns)))
 			return l->fds[i];
 		if (l->fds[i] >= 0 && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->fds[i], &event))
@@ -138,6 +138,10 @@ static int loop_fill(struct loop *l, const struct session *s)
 	return 0;
 }
 
+/*
+ * What a session does for its one target: target_attached(), target_tick() and target_life(). None of them does
+ * anything in one that watches the whole machine.
+ */
 static void meter_update(struct session *s)
 {
 	struct source_traps traps;
@@ -152,13 +156,57 @@ static void meter_update(struct session *s)
 		s->end = SESSION_BRAKE;
 }
 
-/* Looks at the target's mappings again when the source met addresses that it does not know. */
-static void target_update(struct session *s)
+/* err: what attaching gave. One that has to do with the end of the target ends the session without being an error. */
+static int target_attached(struct session *s, int err)
+{
+	const struct session_config *c = s->config;
+	struct source_traps none = { 0 };
+	uint64_t cpu_ns = 0;
+
+	if (!c->target)
+		return err;
+	if (err == -ESRCH || (err && !target_is_alive(c->target))) {
+		s->end = SESSION_EXITED;	/* while we attached */
+		return 0;
+	}
+	if (err)
+		return err;
+	if (!target_is_same_image(c->target)) {
+		/* between our first look and now; from here on the source sees it */
+		s->end = target_is_alive(c->target) ? SESSION_EXECED : SESSION_EXITED;
+		return 0;
+	}
+	meter_open(&s->meter, &c->context.selftest->price);
+	target_cpu_ns(c->target, &cpu_ns);
+	meter_sample(&s->meter, s->start_ns, cpu_ns, &none);
+	return 0;
+}
+
+/* Every second: what it costs, and its mappings when the source met addresses that it does not know. */
+static void target_tick(struct session *s)
 {
 	const struct session_config *c = s->config;
 
+	if (!c->target)
+		return;
+	meter_update(s);
 	if (c->type->misses_code(s->source) && target_refresh(c->target) >= 0)
 		c->type->on_target(s->source);
+}
+
+static void target_life(struct session *s)
+{
+	struct source_life life;
+
+	if (!s->config->target)
+		return;
+	s->config->type->life(s->source, &life);
+	if (life.execed)
+		s->end = SESSION_EXECED;
+	if (life.exited) {
+		s->end = SESSION_EXITED;
+		s->exit_status = life.exit_status;
+	}
 }
 
 /* One snapshot, names included. */
@@ -173,25 +221,12 @@ static int snapshot(struct session *s, bool last)
 	err = c->type->snapshot(s->source);
 	if (err)
 		return err;
-	err = naming_update(&s->naming);
+	err = naming_update(&s->naming, last);
 	if (err)
 		return log_error(err, "naming stacks: %s", strerror(-err));
 	if (c->after(s, last, c->ctx))
 		s->end = SESSION_OUTPUT;
 	return 0;
-}
-
-static void life_check(struct session *s)
-{
-	struct source_life life;
-
-	s->config->type->life(s->source, &life);
-	if (life.execed)
-		s->end = SESSION_EXECED;
-	if (life.exited) {
-		s->end = SESSION_EXITED;
-		s->exit_status = life.exit_status;
-	}
 }
 
 static int on_wake(struct session *s, enum wake wake, const struct loop *l)
@@ -206,10 +241,10 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 			s->end = SESSION_SIGNAL;
 		return 0;
 	case WAKE_SOURCE:
-		life_check(s);
-		return s->config->type->on_event(s->source) ?: naming_update(&s->naming);
+		target_life(s);
+		return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
 	case WAKE_TARGET:
-		life_check(s);
+		target_life(s);
 		s->end = SESSION_EXITED;
 		return 0;
 	case WAKE_DURATION:
@@ -218,11 +253,10 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 	default:
 		if (read(l->fds[wake], &ticks, sizeof(ticks)) < 0)
 			return 0;
-		if (wake == WAKE_METER) {
-			meter_update(s);
-			target_update(s);
+		if (wake == WAKE_TICK) {
+			target_tick(s);
 			/* what the source does in its own time */
-			return s->config->type->on_event(s->source) ?: naming_update(&s->naming);
+			return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
 		}
 		return wake == WAKE_SNAPSHOT ? snapshot(s, false) : 0;
 	}
@@ -250,28 +284,11 @@ static int loop_run(struct session *s, const struct loop *l)
 
 static int session_attach(struct session *s)
 {
-	const struct session_config *c = s->config;
-	struct source_traps none = { 0 };
-	uint64_t cpu_ns = 0;
-	int err;
+	int err = s->config->type->attach(s->source);
 
-	err = c->type->attach(s->source);
 	s->start_ns = clock_ns();
 	s->start_wall_s = time(NULL);
-	if (err == -ESRCH || (err && !target_is_alive(c->target))) {
-		s->end = SESSION_EXITED;	/* while we attached */
-		return 0;
-	}
-	if (err)
-		return err;
-	if (!target_is_same_image(c->target)) {
-		/* between our first look and now; from here on the source sees it */
-		s->end = target_is_alive(c->target) ? SESSION_EXECED : SESSION_EXITED;
-		return 0;
-	}
-	target_cpu_ns(c->target, &cpu_ns);
-	meter_sample(&s->meter, s->start_ns, cpu_ns, &none);
-	return 0;
+	return target_attached(s, err);
 }
 
 int session_run(struct session *s, const struct session_config *config)
@@ -280,10 +297,9 @@ int session_run(struct session *s, const struct session_config *config)
 	int err;
 
 	*s = (struct session){ .config = config, .exit_status = -1 };
-	meter_open(&s->meter, &config->context.selftest->price);
 	err = loop_open(&l);
 	if (!err)
-		err = naming_open(&s->naming, config->target, config->context.profile);
+		err = naming_open(&s->naming, config->target, config->context.profile, config->is_same, config->ctx);
 	if (err) {
 		log_error(err, "preparing the session: %s", strerror(-err));
 		goto out;
@@ -311,6 +327,18 @@ out:
 	if (!err && s->end != SESSION_OUTPUT)
 		err = snapshot(s, true);
 	return err;
+}
+
+void session_say_losses(const struct session *s)
+{
+	const struct profile *p = s->config->context.profile;
+
+	for (size_t i = 0; i < profile_losses_cnt(p); i++) {
+		struct loss l = profile_loss_at(p, i);
+
+		if (l.cnt)
+			log_error(-ENOSPC, "lost: %" PRIu64 " %s", l.cnt, l.name);
+	}
 }
 
 void session_close(struct session *s)

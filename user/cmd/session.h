@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One run of a source on a target: from attaching to the last snapshot. One thread, one epoll: signals,
- * timers, the source's rings, the end of the target. Knows no kind of source and prints no result.
+ * One run of a source on a target, or on the whole machine: from attaching to the last snapshot. One thread, one
+ * epoll: signals, timers, the source's rings, the end of the target. Knows no kind of source and prints no result.
  */
 #ifndef CMD_SESSION_H
 #define CMD_SESSION_H
@@ -28,14 +28,19 @@ struct session;
 struct session_config {
 	const struct source_type *type;
 	struct source_context context;
-	struct target *target;
+	struct target *target;		/* NULL: the whole machine; then nothing is metered and there is no brake */
 	const void *source_options;
 	uint64_t interval_ns;		/* between snapshots; 0 = only the last one */
 	uint64_t duration_ns;		/* 0 = until something ends it */
 	double max_overhead_percent;	/* < 0 = no brake */
+	/* Without a target: whether a pid still is that process, see cmd/targets.h. NULL, or called with ctx. */
+	targets_check_fn *is_same;
 	/* Once, when everything is attached and counts. */
 	void (*started)(struct session *s, void *ctx);
-	/* Before each snapshot, and after it when all frames have names. `last`: the run has ended. */
+	/*
+	 * Before each snapshot, and after it when all frames have names; without a target some may still wait for theirs,
+	 * except in the last. `last`: the run has ended.
+	 */
 	void (*before)(struct session *s, void *ctx);
 	int (*after)(struct session *s, bool last, void *ctx);	/* an error ends the run: SESSION_OUTPUT */
 	void *ctx;
@@ -45,7 +50,7 @@ struct session {
 	const struct session_config *config;
 	struct source *source;
 	struct naming naming;
-	struct meter meter;
+	struct meter meter;	/* empty without a target */
 	enum session_end end;
 	int exit_status;	/* as wait(2) has it; -1 = unknown */
 	uint64_t start_ns;	/* when everything counted, CLOCK_MONOTONIC */
@@ -65,5 +70,8 @@ void session_hold_signals(bool hold);
  */
 int session_run(struct session *s, const struct session_config *config);
 void session_close(struct session *s);
+
+/* What was lost, on stderr, also with -q: for results that do not say it themselves. */
+void session_say_losses(const struct session *s);
 
 #endif

@@ -184,7 +184,7 @@ int sink_table(struct sink *k, const struct report *r, bool last)
 	return err ? sink_error(k, err) : 0;
 }
 
-int sink_profile(struct sink *k, const struct writer *w, const struct profile *p, const struct writer_options *opt)
+int sink_document(struct sink *k, int (*write)(FILE *out, const void *ctx), const void *ctx)
 {
 	FILE *mem;
 	int err;
@@ -195,10 +195,30 @@ int sink_profile(struct sink *k, const struct writer *w, const struct profile *p
 	mem = open_memstream(&k->pending, &k->pending_len);
 	if (!mem)
 		return sink_error(k, -ENOMEM);
-	err = w->write(mem, p, opt);
+	err = write(mem, ctx);
 	if (fclose(mem) && !err)
 		err = -ENOMEM;
 	return err ? sink_error(k, err) : 0;
+}
+
+struct profile_document {
+	const struct writer *writer;
+	const struct profile *profile;
+	const struct writer_options *opt;
+};
+
+static int profile_write(FILE *out, const void *ctx)
+{
+	const struct profile_document *d = ctx;
+
+	return d->writer->write(out, d->profile, d->opt);
+}
+
+int sink_profile(struct sink *k, const struct writer *w, const struct profile *p, const struct writer_options *opt)
+{
+	const struct profile_document d = { w, p, opt };
+
+	return sink_document(k, profile_write, &d);
 }
 
 int sink_commit(struct sink *k)

@@ -19,7 +19,7 @@ struct sink {
 	bool color;
 	unsigned int lines;	/* of the last live table, still on the terminal */
 	bool stalled;		/* a live table could not be written to its end */
-	char *pending;		/* what sink_profile() wrote, until it is committed */
+	char *pending;		/* what sink_document() wrote, until it is committed */
 	size_t pending_len;
 };
 
@@ -33,7 +33,9 @@ unsigned int sink_width(const struct sink *k);
  * under control.
  */
 int sink_table(struct sink *k, const struct report *r, bool last);
-/* A file format; it takes the place of one that was written before, until sink_commit(). */
+/* What write() makes; it takes the place of what was written before, until sink_commit(). 0 or a negative errno, printed. */
+int sink_document(struct sink *k, int (*write)(FILE *out, const void *ctx), const void *ctx);
+/* The same of a file format. */
 int sink_profile(struct sink *k, const struct writer *w, const struct profile *p, const struct writer_options *opt);
 /* Flushes and, for a file, renames. 0, or a negative errno, printed. */
 int sink_commit(struct sink *k);

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "elf/image.h"
+#include "elf/image_private.h"
 
 /* load_elf_phdrs() in fs/binfmt_elf.c refuses more than 64 KiB of program headers. */
 #define PHDRS_MAX (65536 / sizeof(Elf64_Phdr))
@@ -33,51 +34,7 @@
 /* Build ids are 8 to 32 bytes in practice; the kernel takes 20 at most. */
 #define BUILD_ID_MAX 64
 
-struct segment {
-	uint64_t va;
-	uint64_t off;
-	uint64_t file_bytes;
-	bool exec;
-};
-
-/* A symbol table with its strings. All pointers are into the mapped file. */
-struct table {
-	bool present;
-	bool lies;			/* not inside the file, or without a string table */
-	bool dynamic;
-	const unsigned char *syms;	/* Elf64_Sym, at any alignment */
-	size_t sym_cnt;
-	const char *strings;		/* the last byte is NUL */
-	size_t strings_len;
-	const unsigned char *versions;	/* Elf64_Versym, one a symbol; NULL: none */
-};
-
-/* A copy of a name in .symtab that carries a version, without it. */
-struct versionless {
-	uint32_t offset;	/* of the name in the string table */
-	char name[];
-};
-
-struct image {
-	Elf *elf;
-	const unsigned char *bytes;
-	size_t len;
-	GElf_Ehdr ehdr;
-	struct segment *segments;
-	size_t segment_cnt;
-	bool has_interp;
-	uint64_t eh_frame_hdr_va, eh_frame_hdr_bytes;
-	uint64_t dynamic[DT_NUM];	/* PT_DYNAMIC by tag, addresses are va; 0: not there */
-	uint64_t flags_1;		/* its DT_FLAGS_1 */
-	struct table dynsym, symtab;
-	const unsigned char *build_id;
-	size_t build_id_len;
-	uint64_t note_bytes;	/* looked through for it so far */
-	void *versionless;	/* tsearch() tree; a cache, so it grows in a const image too */
-};
-
-/* NULL when the range is not wholly inside the file. */
-static const unsigned char *image_range(const struct image *img, uint64_t off, uint64_t len)
+const unsigned char *image_range(const struct image *img, uint64_t off, uint64_t len)
 {
 	return off <= img->len && len <= img->len - off ? img->bytes + off : NULL;
 }
@@ -138,8 +95,7 @@ int image_text(const struct image *img, uint64_t va, size_t len, const unsigned 
 	return 0;
 }
 
-/* Bytes at a va of any segment; NULL when they are not all in the file. */
-static const unsigned char *image_at_va(const struct image *img, uint64_t va, uint64_t len)
+const unsigned char *image_at_va(const struct image *img, uint64_t va, uint64_t len)
 {
 	const struct segment *seg = segment_by_va(img, va, false);
 
@@ -300,22 +256,27 @@ static int image_load(struct image *img)
 	return 0;
 }
 
-/* Takes over elf, which may be NULL. */
-static int image_new(Elf *elf, struct image **ret)
+/* Takes over elf and copy, which may be NULL. */
+static int image_new(Elf *elf, void *copy, struct image **ret)
 {
 	struct image *img = calloc(1, sizeof(*img));
 	int err;
 
 	if (!img) {
 		elf_end(elf);
+		free(copy);
 		return -ENOMEM;
 	}
+	img->users_cnt = 1;
 	img->elf = elf;
+	img->copy = copy;
 	err = image_load(img);
 	if (err) {
 		image_free(img);
 		return err;
 	}
+	/* all of the file is in memory by now, see image_load(): the descriptor is the caller's to close */
+	elf_cntl(elf, ELF_C_FDDONE);
 	*ret = img;
 	return 0;
 }
@@ -323,22 +284,34 @@ static int image_new(Elf *elf, struct image **ret)
 int image_open(int fd, struct image **ret)
 {
 	elf_version(EV_CURRENT);
-	return image_new(elf_begin(fd, ELF_C_READ_MMAP, NULL), ret);
+	return image_new(elf_begin(fd, ELF_C_READ_MMAP, NULL), NULL, ret);
 }
 
 int image_open_memory(const void *data, size_t len, struct image **ret)
 {
+	char *copy = malloc(len ? len : 1);
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, data, len);
 	elf_version(EV_CURRENT);
-	return image_new(elf_memory((char *)data, len), ret);
+	return image_new(elf_memory(copy, len), copy, ret);
+}
+
+struct image *image_ref(struct image *img)
+{
+	img->users_cnt++;
+	return img;
 }
 
 struct image *image_free(struct image *img)
 {
-	if (!img)
+	if (!img || --img->users_cnt)
 		return NULL;
 	tdestroy(img->versionless, free);
 	free(img->segments);
 	elf_end(img->elf);
+	free(img->copy);
 	free(img);
 	return NULL;
 }
@@ -501,80 +474,6 @@ int image_each_symbol(const struct image *img, int (*fn)(const struct image_symb
 	int err = each_of_table(img, &img->dynsym, fn, ctx);
 
 	return err ? err : each_of_table(img, &img->symtab, fn, ctx);
-}
-
-/* Whether the dynamic linker stores the bare address of the function that the symbol names. */
-static bool import_is_function(const struct image *img, const Elf64_Rela *rela, const Elf64_Sym *s)
-{
-	unsigned int reloc = ELF64_R_TYPE(rela->r_info), type = ELF64_ST_TYPE(s->st_info);
-	bool undefined = s->st_shndx == SHN_UNDEF;
-	bool func = type == STT_FUNC || type == STT_GNU_IFUNC;
-	bool got, word;
-
-	switch (img->ehdr.e_machine) {
-	case EM_X86_64:
-		got = reloc == R_X86_64_GLOB_DAT || reloc == R_X86_64_JUMP_SLOT;
-		word = reloc == R_X86_64_64;
-		break;
-	case EM_AARCH64:
-		got = reloc == R_AARCH64_GLOB_DAT || reloc == R_AARCH64_JUMP_SLOT;
-		word = reloc == R_AARCH64_ABS64;
-		break;
-	default:
-		return false;
-	}
-	/* An undefined symbol may have no type; a pointer in data is taken only when it says function. */
-	if (got)
-		return func || (undefined && type == STT_NOTYPE);
-	return word && func && undefined && !rela->r_addend;
-}
-
-static int each_rela(const struct image *img, uint64_t va, uint64_t bytes,
-		     int (*fn)(const struct image_import *imp, void *ctx), void *ctx)
-{
-	const uint64_t *dyn = img->dynamic;
-	const unsigned char *relas = image_at_va(img, va, bytes);
-	const char *strings = (const char *)image_at_va(img, dyn[DT_STRTAB], dyn[DT_STRSZ]);
-	uint64_t syms_off;
-
-	if (!bytes)
-		return 0;
-	if (!relas || !strings || !dyn[DT_STRSZ] || strings[dyn[DT_STRSZ] - 1] ||
-	    image_va_to_off(img, dyn[DT_SYMTAB], &syms_off))
-		return -ENOEXEC;
-	for (size_t i = 0; i < bytes / sizeof(Elf64_Rela); i++) {
-		const unsigned char *at;
-		struct image_import imp;
-		Elf64_Rela rela;
-		Elf64_Sym s;
-		int err;
-
-		memcpy(&rela, relas + i * sizeof(rela), sizeof(rela));
-		at = image_range(img, syms_off + ELF64_R_SYM(rela.r_info) * sizeof(s), sizeof(s));
-		if (!at)
-			return -ENOEXEC;
-		memcpy(&s, at, sizeof(s));
-		if (s.st_name >= dyn[DT_STRSZ] || !strings[s.st_name] || !import_is_function(img, &rela, &s))
-			continue;
-		imp = (struct image_import){ .name = strings + s.st_name, .got_va = rela.r_offset };
-		err = fn(&imp, ctx);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-int image_each_import(const struct image *img, int (*fn)(const struct image_import *imp, void *ctx), void *ctx)
-{
-	uint64_t rela_va = img->dynamic[DT_RELA], rela_bytes = img->dynamic[DT_RELASZ];
-	uint64_t plt_va = img->dynamic[DT_JMPREL], plt_bytes = img->dynamic[DT_PLTRELSZ];
-	int err;
-
-	/* Some linkers count the PLT's relocations, which come last, in DT_RELASZ too. */
-	if (plt_bytes && plt_va >= rela_va && plt_va - rela_va < rela_bytes)
-		rela_bytes = plt_va - rela_va;
-	err = each_rela(img, rela_va, rela_bytes, fn, ctx);
-	return err ? err : each_rela(img, plt_va, plt_bytes, fn, ctx);
 }
 
 size_t image_eh_frame_hdr(const struct image *img, const unsigned char **ret, uint64_t *ret_va)

@@ -15,10 +15,12 @@
 
 struct image;
 
-/* fd is borrowed until image_free() and must stay open that long. -ENOEXEC: not an ELF file that we read. */
+/* fd is not needed any more afterwards. -ENOEXEC: not an ELF file that we read. */
 int image_open(int fd, struct image **ret);
-/* The same on a copy in memory (the vdso); data is borrowed until image_free(). */
+/* The same on bytes in memory (the vdso), which are copied. */
 int image_open_memory(const void *data, size_t len, struct image **ret);
+/* One more who uses it: it lives until each has called image_free(). Returns img. */
+struct image *image_ref(struct image *img);
 struct image *image_free(struct image *img);
 
 bool image_is_64bit(const struct image *img);
@@ -54,13 +56,6 @@ struct image_symbol {
  * than 0 ends it and becomes the result.
  */
 int image_each_symbol(const struct image *img, int (*fn)(const struct image_symbol *sym, void *ctx), void *ctx);
-
-/* A relocation that the dynamic linker fills with the address of a named function (GLOB_DAT, JUMP_SLOT). */
-struct image_import {
-	const char *name;
-	uint64_t got_va;	/* where the address is stored */
-};
-int image_each_import(const struct image *img, int (*fn)(const struct image_import *imp, void *ctx), void *ctx);
 
 /* The bytes of .eh_frame_hdr and its va; the length, 0 when there is none. They live as long as the image. */
 size_t image_eh_frame_hdr(const struct image *img, const unsigned char **ret, uint64_t *ret_va);

@@ -98,15 +98,19 @@ static size_t wrap_at(const char *str, size_t fit)
 	return len > start ? without_spaces(str, len) : fit;
 }
 
-/* A line of head or foot: its rest goes into further lines, indented. */
+/* A line of head or foot: its rest goes into further lines, indented by as much as it is itself and a little more. */
 static void line_wrap(struct drawing *d, enum report_style style, const char *raw)
 {
 	struct text safe = { 0 }, line = { 0 };
-	size_t indent = 0, len;
+	size_t indent = 0, below, len;
 	const char *rest;
 
 	text_add_safe(&safe, raw);
 	rest = text_str(&safe);
+	below = strspn(rest, " ") + GAP;
+	/* in a narrow terminal there is no room to waste */
+	if (d->width && below > d->width / 4)
+		below = GAP;
 	do {
 		len = wrap_at(rest, d->width ? text_fit(rest, d->width - indent) : strlen(rest));
 		text_clear(&line);
@@ -116,7 +120,7 @@ static void line_wrap(struct drawing *d, enum report_style style, const char *ra
 		line_write(d, style, text_str(&line), line.len, "");
 		rest += len;
 		rest += strspn(rest, " ");
-		indent = GAP;
+		indent = below;
 	} while (*rest);
 	d->failed |= safe.failed;
 	text_free(&safe);

@@ -55,7 +55,7 @@ struct profile {
 	struct pool_block *pool;	/* the one that is filled comes first */
 
 	struct process **processes;
-	size_t processes_cnt;
+	size_t processes_cnt, processes_size;
 
 	char **modules;		/* many frames share few modules: one copy of each name */
 	size_t modules_cnt;
@@ -401,37 +401,52 @@ int profile_frame_name(struct profile *p, uint32_t frame, const char *name, cons
 	return 0;
 }
 
-/* Processes are few: a walk is enough. */
-int profile_process(struct profile *p, int pid, const char *comm)
+int profile_process_add(struct profile *p, int pid, const char *comm)
 {
 	struct process **processes;
 	struct process *process;
 	char *copy;
-	size_t i;
 
-	for (i = 0; i < p->processes_cnt && p->processes[i]->pid != pid; i++)
-		;
-	if (i < p->processes_cnt && !strcmp(p->processes[i]->comm, comm))
-		return i;
-	copy = strdup(comm);
-	if (!copy)
-		return -ENOMEM;
-	if (i < p->processes_cnt) {
-		free(p->processes[i]->comm);
-		p->processes[i]->comm = copy;
-		return i;
-	}
-	processes = realloc(p->processes, (i + 1) * sizeof(*processes));
-	if (processes)
+	if (p->processes_cnt >= INT_MAX)
+		return -EOVERFLOW;
+	if (p->processes_cnt == p->processes_size) {
+		size_t size = p->processes_size ? p->processes_size * 2 : 8;
+
+		processes = realloc(p->processes, size * sizeof(*processes));
+		if (!processes)
+			return -ENOMEM;
 		p->processes = processes;
+		p->processes_size = size;
+	}
+	copy = strdup(comm);
 	process = malloc(sizeof(*process));
-	if (!processes || !process) {
+	if (!copy || !process) {
 		free(copy);
 		free(process);
 		return -ENOMEM;
 	}
 	*process = (struct process){ .pid = pid, .comm = copy };
-	p->processes[p->processes_cnt++] = process;
+	p->processes[p->processes_cnt] = process;
+	return p->processes_cnt++;
+}
+
+/* Only for those who look at few processes: a walk is enough. */
+int profile_process(struct profile *p, int pid, const char *comm)
+{
+	char *copy;
+	size_t i;
+
+	for (i = 0; i < p->processes_cnt && p->processes[i]->pid != pid; i++)
+		;
+	if (i == p->processes_cnt)
+		return profile_process_add(p, pid, comm);
+	if (!strcmp(p->processes[i]->comm, comm))
+		return i;
+	copy = strdup(comm);
+	if (!copy)
+		return -ENOMEM;
+	free(p->processes[i]->comm);
+	p->processes[i]->comm = copy;
 	return i;
 }
 

@@ -63,6 +63,11 @@ struct profile *profile_free(struct profile *p);
 /* Index of a process, added when its pid is new; a known one takes the new comm. Negative errno. */
 int profile_process(struct profile *p, int pid, const char *comm);
 /*
+ * Adds a process in any case: for those who know processes by more than a pid, which is used again and keeps
+ * its number over exec. Its index; negative errno.
+ */
+int profile_process_add(struct profile *p, int pid, const char *comm);
+/*
  * Index of a stack, added when new. first_is_return: whether addrs[0] is a return address (a stack that
  * was taken at a return probe) or the exact pc; all others are return addresses. Negative errno.
  */

@@ -263,7 +263,7 @@ static int prepare(struct source *s, const char **ret_what)
 	*ret_what = "setting up the books of leak";
 	err = open_maps(s);
 	if (!err)
-		err = ticks_open(&s->ticks, bpf_program__fd(s->skel->progs.leak_clock), s->state);
+		err = ticks_open(&s->ticks, bpf_program__fd(s->skel->progs.leak_clock), &s->state->clock);
 	if (!err)
 		err = open_profile(s);
 	return err;

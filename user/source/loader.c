@@ -41,7 +41,7 @@ int loader_error(int err, const char *what)
 		return log_error(err, "%s: not permitted; needs CAP_BPF and CAP_PERFMON (run as root: sudo ebb …), "
 				 "and a kernel that is not locked down", what);
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
-		return log_error(err, "%s: this kernel has no BTF (/sys/kernel/btf/vmlinux); ebb needs a kernel built "
+		return log_error(-EOPNOTSUPP, "%s: this kernel has no BTF (/sys/kernel/btf/vmlinux); ebb needs a kernel built "
 				 "with CONFIG_DEBUG_INFO_BTF", what);
 	return log_error(err, "%s: %s (-v shows what the kernel said)", what, strerror(-err));
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct bpf_object;
+struct bpf_program;
 
 /* Once before anything is loaded: messages of libbpf to our log, limits raised. */
 int loader_prepare(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A source: BPF programs on a target and what they counted. The only layer that sees a skeleton.
+ * A source: BPF programs on a target, or on the whole machine, and what they counted. The only layer that sees a
+ * skeleton.
  *
  *	open ─ attach ─┬─ on_event (when fd is readable) ─┬─ detach ─ snapshot ─ close
  *	               └─ snapshot, traps, life (when the session wants) ┘
@@ -22,6 +23,7 @@ struct source;
 
 /* What a source is opened on. All of it is borrowed until close. */
 struct source_context {
+	/* of the one process that is looked at; NULL in a look at the whole machine */
 	const struct target *target;
 	const struct plan *plan;
 	const struct selftest *selftest;
@@ -48,23 +50,26 @@ struct source_type {
 	int (*open)(const struct source_context *ctx, const void *options, struct source **ret);
 	/* Attaches; from its return on everything counts. Prints what is wrong. */
 	int (*attach)(struct source *s);
-	const char *(*attached_by)(const struct source *s);	/* the way that worked: "session" … */
 	int (*fd)(const struct source *s);	/* for epoll; the source keeps it */
 	int (*on_event)(struct source *s);	/* when fd is readable, and every second */
-	/* Whether it met code that it did not know: the target may have mapped some. */
-	bool (*misses_code)(const struct source *s);
-	/* The target's mappings were read again and are others. */
-	int (*on_target)(struct source *s);
 	/* Values and losses of now into the profile. */
 	int (*snapshot)(struct source *s);
-	void (*traps)(const struct source *s, struct source_traps *ret);
-	/* What one run of its programs takes; 0 until it is measured, in the first seconds. */
-	double (*program_ns)(struct source *s);
-	void (*life)(const struct source *s, struct source_life *ret);
 	uint64_t (*kernel_bytes)(const struct source *s);	/* memory of its maps */
 	/* Takes the probes off; the books stay. May be called twice. */
 	void (*detach)(struct source *s);
 	struct source *(*close)(struct source *s);
+
+	/* From here on: of a source that looks at one target. NULL in one that never has a target. */
+
+	const char *(*attached_by)(const struct source *s);	/* the way that worked: "session" … */
+	/* Whether it met code that it did not know: the target may have mapped some. */
+	bool (*misses_code)(const struct source *s);
+	/* The target's mappings were read again and are others. */
+	int (*on_target)(struct source *s);
+	void (*traps)(const struct source *s, struct source_traps *ret);
+	/* What one run of its programs takes; 0 until it is measured, in the first seconds. */
+	double (*program_ns)(struct source *s);
+	void (*life)(const struct source *s, struct source_life *ret);
 };
 
 #endif

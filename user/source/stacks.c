@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "source/stacks.h"
 
-static int stack_set(struct stacks *s, uint32_t index, int stack)
+#define STORE_BLOCK	65536u	/* words: 512 KiB, far more than a record */
+
+#define HEAD_CNT	0xffffu
+#define HEAD_CUT	(1u << 16)
+#define HEAD_LABEL	(1u << 17)
+_Static_assert(sizeof(char *) == sizeof(uint64_t), "a label is one word");
+
+/* at: what by_index says, or a negative errno. */
+static int stack_set(struct stacks *s, uint32_t index, int at)
 {
-	if (stack < 0)
-		return stack;
+	if (at < 0)
+		return at;
 	if (index >= s->size) {
 		uint32_t size = s->size ? s->size : 1024;
 		int *by_index;
@@ -23,10 +33,36 @@ static int stack_set(struct stacks *s, uint32_t index, int stack)
 		s->by_index = by_index;
 		s->size = size;
 	}
-	s->by_index[index] = stack;
+	s->by_index[index] = at;
 	if (index >= s->known)
 		s->known = index + 1;
 	return 0;
+}
+
+/* A record of the store; where it begins, or a negative errno. */
+static int store_add(struct stacks *s, uint64_t head, const void *words, uint32_t words_cnt)
+{
+	uint32_t at = s->store_words, left = (STORE_BLOCK - at % STORE_BLOCK) % STORE_BLOCK;
+	uint64_t **store, *record;
+
+	if (left < 1 + words_cnt) {	/* a new block */
+		at += left;
+		if (at > INT_MAX - STORE_BLOCK)
+			return -EOVERFLOW;
+		store = realloc(s->store, (at / STORE_BLOCK + 1) * sizeof(*store));
+		if (!store)
+			return -ENOMEM;
+		s->store = store;
+		store[at / STORE_BLOCK] = malloc(STORE_BLOCK * sizeof(**store));
+		if (!store[at / STORE_BLOCK])
+			return -ENOMEM;
+	}
+	record = s->store[at / STORE_BLOCK] + at % STORE_BLOCK;
+	record[0] = head;
+	if (words_cnt)
+		memcpy(record + 1, words, words_cnt * sizeof(*record));
+	s->store_words = at + 1 + words_cnt;
+	return at;
 }
 
 int stacks_open(struct stacks *s, struct profile *p, int pid, const char *comm)
@@ -37,15 +73,35 @@ int stacks_open(struct stacks *s, struct profile *p, int pid, const char *comm)
 	return stacks_label(s, STACK_FULL, "[stacks full]");
 }
 
+int stacks_open_many(struct stacks *s, struct profile *p)
+{
+	*s = (struct stacks){ .profile = p, .process = -1 };
+	return stacks_label(s, STACK_FULL, "[stacks full]");
+}
+
 void stacks_close(struct stacks *s)
 {
+	for (uint32_t i = 0; s->store && i * STORE_BLOCK < s->store_words; i++)
+		free(s->store[i]);
+	free(s->store);
 	free(s->by_index);
 	*s = (struct stacks){ 0 };
 }
 
 int stacks_label(struct stacks *s, uint32_t index, const char *label)
 {
+	if (s->process < 0)
+		return stack_set(s, index, store_add(s, HEAD_LABEL, &label, 1));
 	return stack_set(s, index, profile_stack_label(s->profile, s->process, label));
+}
+
+static int stack_put(struct stacks *s, const struct stack_event *e)
+{
+	if (s->process < 0)
+		return stack_set(s, e->index, store_add(s, e->frames_cnt | (e->outside ? HEAD_CUT : 0), e->frames,
+							e->frames_cnt));
+	return stack_set(s, e->index, profile_stack(s->profile, s->process, (const uint64_t *)e->frames, e->frames_cnt,
+						    true, e->outside));
 }
 
 int stacks_on_event(void *ctx, void *data, size_t size)
@@ -57,13 +113,12 @@ int stacks_on_event(void *ctx, void *data, size_t size)
 	int err;
 
 	if (size < head || e->frames_cnt > STACK_FRAMES_MAX || size < head + 8ull * e->frames_cnt ||
-	    e->index >= STACKS_MAX)
+	    e->index < STACK_FIRST || e->index >= STACKS_MAX)
 		return 0;
 	for (uint32_t i = 0; i < e->frames_cnt; i++)
 		stack_hash_add(hash, e->frames[i]);
 	if (hash[0] == e->hash[0] && hash[1] == e->hash[1]) {
-		err = stack_set(s, e->index, profile_stack(s->profile, s->process, (const uint64_t *)e->frames,
-							   e->frames_cnt, true, e->outside));
+		err = stack_put(s, e);
 	} else {	/* another task wrote into the scratch meanwhile: the program saw that too */
 		s->garbled_cnt++;
 		err = stacks_label(s, e->index, "[stack garbled]");
@@ -71,4 +126,27 @@ int stacks_on_event(void *ctx, void *data, size_t size)
 	if (err && !s->err)
 		s->err = err;
 	return 0;
+}
+
+int stacks_of(struct stacks *s, uint32_t index, uint32_t process)
+{
+	int at = stacks_at(s, index), stack;
+	const uint64_t *record;
+	const char *label;
+
+	if (at < 0)
+		return -1;
+	record = s->store[at / STORE_BLOCK] + at % STORE_BLOCK;
+	if (record[0] & HEAD_LABEL) {
+		memcpy(&label, record + 1, sizeof(label));
+		stack = profile_stack_label(s->profile, process, label);
+	} else {
+		stack = profile_stack(s->profile, process, record + 1, record[0] & HEAD_CNT, true,
+				      record[0] & HEAD_CUT);
+	}
+	if (stack >= 0)
+		return stack;
+	if (!s->err)
+		s->err = stack;
+	return -1;
 }

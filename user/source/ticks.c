@@ -16,8 +16,8 @@ static int read_both(const struct ticks *t, uint64_t *ret_jiffies, uint64_t *ret
 
 	if (err)
 		return err;
-	*ret_jiffies = *(const volatile __u64 *)&t->state->clock_jiffies;
-	*ret_ns = *(const volatile __u64 *)&t->state->clock_ns;
+	*ret_jiffies = *(const volatile __u64 *)&t->clock->jiffies;
+	*ret_ns = *(const volatile __u64 *)&t->clock->ns;
 	return 0;
 }
 
@@ -45,12 +45,12 @@ static uint64_t nearest_hz(double hz)
 	return best;
 }
 
-int ticks_open(struct ticks *t, int prog_fd, const struct leak_state *state)
+int ticks_open(struct ticks *t, int prog_fd, const struct clock_state *clock)
 {
 	uint64_t jiffies, jiffies_end, ns, ns_end;
 	int err;
 
-	*t = (struct ticks){ .prog_fd = prog_fd, .state = state };
+	*t = (struct ticks){ .prog_fd = prog_fd, .clock = clock };
 	err = read_at_tick(t, &jiffies, &ns);
 	do
 		err = err ? err : read_at_tick(t, &jiffies_end, &ns_end);

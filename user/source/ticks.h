@@ -11,13 +11,13 @@
 #include "abi.h"
 
 struct ticks {
-	int prog_fd;			/* of the program leak_clock, borrowed */
-	const struct leak_state *state;	/* where it writes, borrowed */
+	int prog_fd;			/* of the program that reads the clocks, e.g. leak_clock; borrowed */
+	const struct clock_state *clock;	/* where it writes; borrowed */
 	uint64_t hz;			/* CONFIG_HZ of this kernel */
 };
 
 /* Measures HZ, which takes about 50 ms. */
-int ticks_open(struct ticks *t, int prog_fd, const struct leak_state *state);
+int ticks_open(struct ticks *t, int prog_fd, const struct clock_state *clock);
 
 /* The jiffies at the moment ns of CLOCK_MONOTONIC, which lies in the past. */
 int ticks_at(const struct ticks *t, uint64_t ns, uint64_t *ret_jiffies);

@@ -2,8 +2,8 @@
 /*
  * An address becomes a name in three steps, of which the last two are remembered:
  *
- *	address ── target: mapping, va in the file ── symtab of the module, built when its first address
- *	comes ── readable form of the name, made when it is first met
+ *	address ── target: mapping, va in the file ── symtab of the file, built when its first address
+ *	comes, in whatever process ── readable form of the name, made when it is first met
  *
  * Mappings are asked each time: they change, and the same address may be another file tomorrow.
  *
@@ -24,21 +24,19 @@
 #include <string.h>
 
 #include "base/hashmap.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "symbol/demangle.h"
 #include "symbol/symbol.h"
 #include "symbol/symtab.h"
+#include "symbol/tables.h"
 
 struct symbolizer {
 	struct symbolizer_options opt;
-	struct hashmap *tables;		/* target_module pointer -> symtab pointer, 0 = could not be read */
+	struct tables *tables;
 	struct hashmap *names;		/* name as the file has it -> what is shown, in strings */
 	struct hashmap *interned;	/* text -> its only copy, in strings */
 	char **strings;			/* owned */
 	size_t strings_cnt, strings_size;
-	struct symtab **symtabs;	/* owned */
-	size_t symtabs_cnt;
 };
 
 int symbolizer_new(const struct symbolizer_options *opt, struct symbolizer **ret)
@@ -48,7 +46,7 @@ int symbolizer_new(const struct symbolizer_options *opt, struct symbolizer **ret
 	if (!s)
 		return -ENOMEM;
 	s->opt = *opt;
-	s->tables = hashmap_new();
+	s->tables = tables_new();
 	s->names = hashmap_new();
 	s->interned = hashmap_new();
 	if (!s->tables || !s->names || !s->interned) {
@@ -63,13 +61,10 @@ struct symbolizer *symbolizer_free(struct symbolizer *s)
 {
 	if (!s)
 		return NULL;
-	for (size_t i = 0; i < s->symtabs_cnt; i++)
-		symtab_free(s->symtabs[i]);
 	for (size_t i = 0; i < s->strings_cnt; i++)
 		free(s->strings[i]);
-	free(s->symtabs);
 	free(s->strings);
-	hashmap_free(s->tables);
+	tables_free(s->tables);
 	hashmap_free(s->names);
 	hashmap_free(s->interned);
 	free(s);
@@ -143,49 +138,6 @@ static int display_name(struct symbolizer *s, const char *raw, const char **ret)
 	return err;
 }
 
-/* Reads the symbols of a module; NULL and 0 when its file does not let itself be read. */
-static int symtab_build(struct symbolizer *s, const struct target_module *m, struct symtab **ret)
-{
-	struct symtab **symtabs = realloc(s->symtabs, (s->symtabs_cnt + 1) * sizeof(*symtabs));
-	struct symtab *tab = NULL;
-	char *path;
-	int err;
-
-	if (!symtabs)
-		return -ENOMEM;
-	s->symtabs = symtabs;
-	err = symtab_new(m->image, &tab);
-	if (err == -ENOMEM)
-		return err;
-	if (err) {
-		path = text_safe(m->path);
-		log_debug("symbols of %s: %s", path ? path : "?", strerror(-err));
-		free(path);
-	} else {
-		s->symtabs[s->symtabs_cnt++] = tab;
-	}
-	*ret = tab;
-	return 0;
-}
-
-static int symtab_of(struct symbolizer *s, const struct target_module *m, struct symtab **ret)
-{
-	struct symtab *tab;
-	uint64_t value;
-	int err;
-
-	if (hashmap_get(s->tables, &m, sizeof(m), &value)) {
-		*ret = (struct symtab *)(uintptr_t)value;
-		return 0;
-	}
-	err = symtab_build(s, m, &tab);
-	if (!err)
-		err = hashmap_put(s->tables, &m, sizeof(m), (uintptr_t)tab);
-	if (!err)
-		*ret = tab;
-	return err;
-}
-
 /* "prefix+0x12suffix" */
 static int name_by_place(struct symbolizer *s, const char *prefix, size_t prefix_len, uint64_t off,
 			 const char *suffix, struct symbol *ret)
@@ -240,7 +192,7 @@ static int name_in_module(struct symbolizer *s, const struct target_mapping *map
 		/* The rest of a page that the file has for something else. */
 		va = lookup_addr - m->bias;
 	} else {
-		err = symtab_of(s, m, &tab);
+		err = tables_get(s->tables, m, &tab);
 		if (err)
 			return err;
 		sym = tab ? symtab_find(tab, va) : NULL;
@@ -268,7 +220,7 @@ static int name_nowhere(struct symbolizer *s, uint64_t addr, struct symbol *ret)
 int symbolizer_resolve(struct symbolizer *s, const struct target *t, uint64_t addr, bool is_return, struct symbol *ret)
 {
 	uint64_t lookup_addr = is_return && addr ? addr - 1 : addr;
-	const struct target_mapping *map = target_mapping_at(t, lookup_addr);
+	const struct target_mapping *map = t ? target_mapping_at(t, lookup_addr) : NULL;
 	struct symbol sym = { .module = "" };
 	int err;
 

@@ -29,9 +29,9 @@ int symbolizer_new(const struct symbolizer_options *opt, struct symbolizer **ret
 struct symbolizer *symbolizer_free(struct symbolizer *s);
 
 /*
- * Names an address. is_return: it is a return address, so the call lies before it and addr - 1 is
- * looked up; off is that of addr all the same. The strings live as long as the symbolizer, which keeps
- * what it learned by the address of t's modules: t must live until symbolizer_free(). Errors: -ENOMEM.
+ * Names an address; by its number alone where there is no process to ask (t NULL). is_return: it is a return
+ * address, so the call lies before it and addr - 1 is looked up; off is that of addr all the same. The strings live
+ * as long as the symbolizer, which keeps nothing of t. Errors: -ENOMEM.
  */
 int symbolizer_resolve(struct symbolizer *s, const struct target *t, uint64_t addr, bool is_return, struct symbol *ret);
 

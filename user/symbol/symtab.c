@@ -45,7 +45,7 @@
 #define SYMBOLS_MAX	(UINT32_MAX - 2)
 
 struct symtab {
-	const struct image *img;
+	struct image *img;
 	struct symtab_symbol *symbols;
 	size_t cnt;
 	size_t size;
@@ -202,7 +202,7 @@ static void link_enclosing(struct symtab *tab)
 	}
 }
 
-int symtab_new(const struct image *img, struct symtab **ret)
+int symtab_new(struct image *img, struct symtab **ret)
 {
 	struct symtab *tab = calloc(1, sizeof(*tab));
 	struct symtab_symbol *fit;
@@ -210,7 +210,7 @@ int symtab_new(const struct image *img, struct symtab **ret)
 
 	if (!tab)
 		return -ENOMEM;
-	tab->img = img;
+	tab->img = image_ref(img);
 	err = image_each_symbol(img, collect, tab);
 	if (err) {
 		symtab_free(tab);
@@ -232,6 +232,7 @@ struct symtab *symtab_free(struct symtab *tab)
 {
 	if (!tab)
 		return NULL;
+	image_free(tab->img);
 	free(tab->symbols);
 	free(tab);
 	return NULL;

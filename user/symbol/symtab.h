@@ -15,13 +15,13 @@ struct symtab;
 /* 24 bytes each: node has 100,000 of them. */
 struct symtab_symbol {
 	uint64_t va;
-	const char *name;	/* lives as long as the image */
+	const char *name;	/* lives as long as the table */
 	uint32_t size;		/* what it covers, in bytes; never more than 2^32 - 1 */
 	uint32_t link;		/* private */
 };
 
-/* Reads the symbols of an image, which is borrowed until symtab_free(). Errors: -ENOMEM, those of image_each_symbol(). */
-int symtab_new(const struct image *img, struct symtab **ret);
+/* Reads the symbols of an image, which it keeps until symtab_free(). Errors: -ENOMEM, those of image_each_symbol(). */
+int symtab_new(struct image *img, struct symtab **ret);
 struct symtab *symtab_free(struct symtab *tab);
 
 /* The innermost function that covers va, NULL when none does. Lives as long as the table. */

@@ -182,34 +182,39 @@ static int module_open_file(const struct target *t, const struct target_mapping 
 		err = module_set_attach_path(t, map, m);
 	if (err || m->fd < 0)
 		return err;
+	if (!fstat(m->fd, &st)) {
+		m->size_bytes = st.st_size;
+		m->mtime_ns = st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec;
+	}
 	err = image_open(m->fd, &m->image);
 	/* a mapped file that is no ELF file is common: .NET assemblies, caches of compiled code */
 	return err == -ENOMEM ? err : 0;
 }
 
 /* The vdso has no file: one copy of its memory is the image. */
-static int module_open_vdso(struct target *t, const struct target_mapping *map, struct target_module *m)
+static int module_open_vdso(const struct target *t, const struct target_mapping *map, struct target_module *m)
 {
 	size_t len = map->end - map->start;
+	void *copy;
 	ssize_t got;
-	int err;
+	int err = 0;
 
 	m->is_vdso = true;
 	m->path = strdup(map->path);
 	m->attach_path = strdup("");
 	if (!m->path || !m->attach_path)
 		return -ENOMEM;
-	if (t->vdso_copy || len > VDSO_SIZE_MAX)
+	if (len > VDSO_SIZE_MAX)
 		return 0;
-	t->vdso_copy = malloc(len);
-	if (!t->vdso_copy)
+	copy = malloc(len);
+	if (!copy)
 		return -ENOMEM;
-	got = target_read(t, map->start, t->vdso_copy, len);
-	if (got != (ssize_t)len) {
+	got = target_read(t, map->start, copy, len);
+	if (got == (ssize_t)len)
+		err = image_open_memory(copy, len, &m->image);
+	else
 		m->open_err = got < 0 ? got : -EFAULT;
-		return 0;
-	}
-	err = image_open_memory(t->vdso_copy, len, &m->image);
+	free(copy);
 	return err == -ENOMEM ? err : 0;
 }
 

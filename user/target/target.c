@@ -192,8 +192,6 @@ struct target *target_free(struct target *t)
 		module_free(t->modules[i]);
 	free(t->modules);
 	hashmap_free(t->module_index);
-	/* after the module whose image borrows it */
-	free(t->vdso_copy);
 	if (t->pidfd >= 0)
 		close(t->pidfd);
 	if (t->proc_fd >= 0)

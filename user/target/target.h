@@ -38,6 +38,7 @@ struct target_module {
 	bool is_exe;
 	bool is_vdso;		/* [vdso]: image from memory, no fd */
 	struct image *image;	/* NULL when not an ELF file that we read */
+	uint64_t size_bytes, mtime_ns;	/* of the file when it was opened; 0 when it was not */
 	size_t index;		/* in target.modules */
 };
 
@@ -63,7 +64,6 @@ struct target {
 	size_t mappings_cnt;
 	struct target_module **modules;
 	size_t modules_cnt;
-	void *vdso_copy;
 	struct hashmap *module_index;	/* {dev, inode} -> index in modules */
 	uint64_t maps_hash;	/* of the text of the last reading */
 };

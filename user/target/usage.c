@@ -17,6 +17,7 @@
 
 #include "base/text.h"
 #include "elf/image.h"
+#include "elf/image_import.h"
 #include "target/candidate.h"
 
 /* A call of or a jump to one of these would be behind every operator new that passes through malloc. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "elf/image.h"
+#include "elf/image_import.h"
 #include "trace/stub.h"
 
 /* A stub, its PLT entry, the function; with room for a stub to a stub. */

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The functions that a file takes from others. */
+#ifndef ELF_IMAGE_IMPORT_H
+#define ELF_IMAGE_IMPORT_H
+
+#include <stdint.h>
+
+struct image;
+
+/* A relocation that the dynamic linker fills with the address of a named function (GLOB_DAT, JUMP_SLOT). */
+struct image_import {
+	const char *name;
+	uint64_t got_va;	/* where the address is stored */
+};
+int image_each_import(const struct image *img, int (*fn)(const struct image_import *imp, void *ctx), void *ctx);
+
+#endif
