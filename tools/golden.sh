@@ -3,6 +3,8 @@
 # Rewrites tests/golden/ from what the writers make now. Read the diff before committing it.
 set -e
 cd "$(dirname "$0")/.."
-make build/tests/unit/test_output
-EBB_GOLDEN=write build/tests/unit/test_output
+for test in test_output test_ports_output; do
+	make "build/tests/unit/$test"
+	EBB_GOLDEN=write "build/tests/unit/$test"
+done
 git --no-pager diff --stat -- tests/golden
