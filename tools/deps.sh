@@ -15,7 +15,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 BUILD=(gcc make libc6-dev libbpf-dev libelf-dev libdw-dev zlib1g-dev libiberty-dev libcapstone-dev 'pkg-config|pkgconf')
-TESTS=(g++ binutils gdb python3 procps util-linux bsdutils
+TESTS=(g++ binutils gdb python3 procps util-linux bsdutils iproute2
 	redis-server redis-tools 'nginx-light|nginx' musl-tools
 	libjemalloc2 libjemalloc-dev
 	'libtcmalloc-minimal4|libtcmalloc-minimal4t64' libgoogle-perftools-dev
@@ -38,7 +38,7 @@ in_words()
 	  gcc, make, clang 16 or later (with the BPF back end), bpftool, pkg-config,
 	  and the headers of libbpf (1.1 or later), libelf, libdw (elfutils), zlib, libiberty (binutils), Capstone 4 or later;
 	for its tests:
-	  g++, binutils, gdb, python3, node, procps, util-linux (script, unshare), musl-gcc,
+	  g++, binutils, gdb, python3, node, procps, util-linux (script, unshare), iproute2, musl-gcc,
 	  redis-server, redis-cli, redis-benchmark, nginx,
 	  and jemalloc, tcmalloc (gperftools) and mimalloc with their headers;
 	for comparison in its benchmarks:

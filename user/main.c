@@ -16,6 +16,7 @@ static void print_help(FILE *out)
 	      "  sudo ebb leak nginx -d 30s         by name, for 30 seconds\n"
 	      "  sudo ebb leak 1234 --dry-run       what would be attached where; attaches nothing\n"
 	      "  sudo ebb leak 1234 -d 1m -f folded -o leak.folded     for a flame graph\n"
+	      "  sudo ebb ports                     the whole machine: who uses up which ephemeral ports\n"
 	      "\n", out);
 	for (const struct command *c = commands; c->name; c++)
 		fprintf(out, "  %-10s %s\n", c->name, c->help);

@@ -33,6 +33,7 @@ finished=
 STATUS=
 declare -A PID FD OUT ERR	# by handle: the name that a script gives to what it starts
 OTHERS=()			# pids of children of what was started, which end with the script
+HOOKS=()			# commands that take away what was set up, run when all of these have ended
 
 ok() { printf 'ok %s\n' "$1"; }
 not_ok() { printf 'not ok %s: %s\n' "$1" "$2"; failed=1; }
@@ -203,7 +204,7 @@ attached_or_fail() {
 }
 
 cleanup() {
-	local h pid
+	local h pid hook
 	trap - EXIT
 	trap '' INT TERM HUP
 	for h in "${!PID[@]}"; do kill -TERM "${PID[$h]}" 2>/dev/null; done
@@ -215,6 +216,7 @@ cleanup() {
 	for pid in "${OTHERS[@]}"; do
 		until_true 3 gone "$pid" || kill -KILL "$pid" 2>/dev/null
 	done
+	for hook in "${HOOKS[@]}"; do $hook; done
 	[ -n "$finished" ] || { not_ok "$E2E.finish" "the script ended early"; }
 	if [ -n "${KEEP:-}" ]; then note "kept $WORK"; else rm -rf "$WORK"; fi
 	exit $failed

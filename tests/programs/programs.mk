@@ -12,7 +12,7 @@ MUSLGCC  := $(shell command -v musl-gcc)
 CXX32    := $(filter y,$(shell echo 'int x;' | $(CC) -m32 -x c -c -o /dev/null - 2>/dev/null && echo y))
 HAVECXX  := $(shell command -v $(CXX))
 
-PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep allocs allocs-static \
+PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep portlab allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
 PROGRAMS += $(if $(MUSLGCC),allocs-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
 
@@ -33,6 +33,9 @@ $(P)/lib%.so: tests/programs/%.c $(PMAKE)
 
 $(P)/server: tests/programs/server.c $(PMAKE) | $(P)/libcache.so $(P)/libsession.so
 	$(call pcc,$(CC),-pthread -L$(P) -lcache -lsession -Wl$(comma)-rpath$(comma)'$$ORIGIN')
+
+$(P)/portlab: tests/programs/portlab.c tests/programs/portways.c $(PMAKE)
+	$(call pcc,$(CC),-pthread)
 
 # Only the wrappers of tail.c may jump.
 $(P)/tail.o: tests/programs/tail.c $(PMAKE)

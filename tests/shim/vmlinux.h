@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Stands in for the kernel's types when BPF C is compiled for this machine: a program that only computes
- * needs only the integers. Unit tests alone are compiled with -isystem tests/shim.
+ * needs only the integers, and names of numbers. Unit tests alone are compiled with -isystem tests/shim.
  */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
@@ -17,6 +17,12 @@ typedef __u32 u32;
 typedef __u64 u64;
 typedef __s32 s32;
 typedef __s64 s64;
+
+/* include/net/tcp_states.h */
+enum {
+	TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_CLOSE, TCP_CLOSE_WAIT,
+	TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING, TCP_NEW_SYN_RECV,
+};
 
 /* What the makefile tells clang about the machine that the programs run on. */
 #if defined(__x86_64__)

@@ -28,5 +28,6 @@ extern const struct command commands[];
 const struct command *command_find(const char *name);
 
 int cmd_leak(int argc, char **argv);
+int cmd_ports(int argc, char **argv);
 
 #endif

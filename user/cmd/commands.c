@@ -6,6 +6,7 @@
 
 const struct command commands[] = {
 	{ "leak", "memory that was allocated and not freed, by code path", cmd_leak },
+	{ "ports", "ephemeral ports by destination, who holds them, and when they run out", cmd_ports },
 	{ NULL, NULL, NULL },
 };
 

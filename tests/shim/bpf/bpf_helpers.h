@@ -26,5 +26,7 @@
 
 #define bpf_map_lookup_elem	shim_map_lookup_elem
 void *shim_map_lookup_elem(void *map, const void *key);
+#define bpf_get_prandom_u32	shim_get_prandom_u32
+unsigned int shim_get_prandom_u32(void);
 
 #endif
