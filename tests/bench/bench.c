@@ -41,6 +41,12 @@ static int run(const char *name)
 		return bench_books(false, false, true);
 	if (!strcmp(name, "books"))	/* the last three in one go */
 		return bench_books(true, true, true);
+	if (!strcmp(name, "ports.churn"))
+		return bench_ports_churn();
+	if (!strcmp(name, "ports.snapshot"))
+		return bench_ports_snapshot();
+	if (!strcmp(name, "ports.lost"))
+		return bench_ports_lost();
 	fprintf(stderr, "bench: there is no benchmark '%s'\n", name);
 	return -1;
 }

@@ -38,5 +38,8 @@ int bench_leak_entry0(void);
 int bench_leak_pair(void);
 /* books.insert, books.delete, leak.snapshot: those that are wanted, on one table. */
 int bench_books(bool insert, bool delete, bool snapshot);
+int bench_ports_churn(void);
+int bench_ports_snapshot(void);
+int bench_ports_lost(void);
 
 #endif

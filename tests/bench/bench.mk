@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Benchmarks: included by the Makefile; `make bench` builds them, nothing else does.
 #
-# The product's own objects are linked, as they run in build/ebb. What is measured (victim.c) is compiled with frame
+# The product's own objects are linked, as they run in build/ebb. What is measured (victim.c, churn.c) is compiled with frame
 # pointers and flags of its own, so that a stack is what the source says.
 
 B       := $(O)/tests/bench
-BSRC    := $(sort $(filter-out tests/bench/victim.c tests/bench/%.bpf.c,$(wildcard tests/bench/*.c)))
+BPROGS  := victim churn
+BSRC    := $(sort $(filter-out $(BPROGS:%=tests/bench/%.c) tests/bench/%.bpf.c,$(wildcard tests/bench/*.c)))
 BOBJ    := $(BSRC:%.c=$(O)/%.o)
-BENCHES := $(B)/bench $(B)/victim
+BENCHES := $(B)/bench $(BPROGS:%=$(B)/%)
 
 $(B)/books.bpf.o: tests/bench/books.bpf.c $(O)/.flags
 	$(call say,BPF,$<)
@@ -20,11 +21,11 @@ $(BOBJ): | $(O)/bench_books.skel.h
 $(B)/bench: $(BOBJ) $(filter-out $(O)/user/main.o,$(OBJ))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
-$(B)/victim: tests/bench/victim.c tests/bench/bench.mk $(O)/.flags
+$(BPROGS:%=$(B)/%): $(B)/%: tests/bench/%.c tests/bench/bench.mk $(O)/.flags
 	$(call say,PROG,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(PFLAGS) -iquote tests/programs -MMD -MP -MF $@.d $< -o $@ -pthread
 
 benches: $(BENCHES)
 .PHONY: benches
--include $(BOBJ:.o=.d) $(B)/victim.d $(B)/books.bpf.d
+-include $(BOBJ:.o=.d) $(BPROGS:%=$(B)/%.d) $(B)/books.bpf.d

@@ -120,7 +120,7 @@ static int lab_open(struct lab *lab)
 	int err;
 
 	*lab = (struct lab){ .empty = { -1, -1, -1, -1 } };
-	err = victim_start(&lab->victim);
+	err = victim_start("victim", &lab->victim);
 	if (!err)
 		err = selftest_run(ATTACH_SESSION, false, &lab->selftest);
 	if (!err)
