@@ -368,8 +368,8 @@ static __noinline void send_failure(const struct ports_flow_key *key, enum ports
 }
 
 /*
- * IP_LOCAL_PORT_RANGE, high << 16 | low; 0 = none. Linux 6.3 to 6.7 have two halves, later kernels one word, earlier
- * ones nothing.
+ * IP_LOCAL_PORT_RANGE, high << 16 | low; 0 = none. Linux 6.3 to 6.7 have two halves, so does Debian's 6.1.176, later
+ * kernels one word, earlier ones nothing.
  */
 struct tcp_sock___halves {
 	struct {

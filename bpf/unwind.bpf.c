@@ -145,6 +145,11 @@ static __u32 stack_add(struct stack_scratch *scratch, const struct stack_key *ke
 	scratch->event.hash[0] = key->hash[0];
 	scratch->event.hash[1] = key->hash[1];
 	bytes = __builtin_offsetof(struct stack_event, frames) + 8ull * frames_cnt;
+	/*
+	 * The check and the use in one register. Linux 6.1 does not carry a bound from a copy to a sum of 32 bits: "R3
+	 * unbounded memory access, use 'var &= const' or 'if (var < const)'".
+	 */
+	asm volatile("" : "+r"(bytes));
 	if (bytes > sizeof(scratch->event))	/* never; the verifier cannot know */
 		return STACK_FULL;
 	if (bpf_ringbuf_output(&stack_events, &scratch->event, bytes, 0)) {
