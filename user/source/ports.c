@@ -492,7 +492,7 @@ static int ports_attach(struct source *s)
 			err = attach_program(&skel->links.ports_tw_start, skel->progs.ports_tw_start, "watching TIME_WAIT");
 	}
 	if (!err && s->options.udp)
-		err = attach_program(&skel->links.ports_udp, skel->progs.ports_udp, "watching UDP sends (Linux 6.3 or later)");
+		err = attach_program(&skel->links.ports_udp, skel->progs.ports_udp, "watching UDP sends");
 	if (!err && s->options.bind)
 		err = attach_binds(s);
 	if (!err)

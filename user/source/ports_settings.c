@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,6 +64,11 @@ int ports_settings_fill(const struct ports_options *opt, struct ports_settings *
 	struct netns_list *list = NULL;
 	struct stat pid, uts;
 	int err;
+
+	/* said before loading: for one tracepoint that is not there libbpf fails the whole object (6.1: error 3) */
+	if (opt->udp && libbpf_find_vmlinux_btf_id("sock_send_length", BPF_TRACE_RAW_TP) == -ENOENT)
+		return log_error(-EOPNOTSUPP, "--udp needs Linux 6.3 or later: this kernel does not tell how a send has ended "
+				 "(tracepoint sock_send_length)");
 
 	if (stat("/proc/self/ns/pid", &pid) || stat("/proc/self/ns/uts", &uts))
 		return log_error(-errno, "reading /proc/self/ns: %s", strerror(errno));
