@@ -90,6 +90,8 @@ if unshare -m true 2>/dev/null; then
 	expect_with no-proc '1|4' '' unshare -m sh -c 'mount -t tmpfs none /proc && exec "$0" "$@"' "$EBB" ports -d 1s -f json
 	expect_with no-btf '0|4' '' unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$0" "$@"' "$EBB" ports -d 1s -f json
 	[ "$STATUS" = 0 ] || says ports_bad.no-btf.says "$WORK/run.err" 'BTF'
+	expect_with no-cgroups 4 '--bind needs cgroups of version 2 mounted at /sys/fs/cgroup' \
+		unshare -m sh -c 'mount -t tmpfs none /sys/fs/cgroup && exec "$0" "$@"' "$EBB" ports --bind -d 1s -f json
 fi
 expect_with few-files '0|1|3' '' bash -c 'ulimit -n 64 && exec "$0" "$@"' "$EBB" ports -d 1s -f json
 expect_with memlock 0 '' bash -c 'ulimit -l 0 && exec "$0" "$@"' "$EBB" ports -d 1s -f json

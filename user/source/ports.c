@@ -313,7 +313,7 @@ static int cgroup_root_open(void)
 		fd = open(places[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		return fd < 0 ? -errno : fd;
 	}
-	return -ENOENT;
+	return -EOPNOTSUPP;
 }
 
 static int attach_binds(struct source *s)
@@ -323,7 +323,7 @@ static int attach_binds(struct source *s)
 	int err = 0, fd = cgroup_root_open();
 
 	if (fd < 0)
-		return log_error(fd, "--bind needs cgroups of version 2: %s", strerror(-fd));
+		return log_error(fd, "--bind needs cgroups of version 2 mounted at /sys/fs/cgroup[/unified]: %s", strerror(-fd));
 	/* what is after bind() first, so that no call is seen begun and not ended */
 	for (int i = 3; !err && i >= 0; i--) {
 		s->binds[i] = bpf_program__attach_cgroup(progs[i], fd);
