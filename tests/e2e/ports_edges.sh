@@ -33,7 +33,7 @@ does edges.lab.mixed mixed 'connect 10.77.0.2 8080 n=100 close=never' ok=100
 does edges.lab.narrow narrow 'connect 10.77.0.2 8080 n=8 way=range lrange=40500-40510 close=never' ok=8
 
 # 35 connections to the same link-local address by each interface, of 50 ports
-within_ns local "$PYTHON" -c '
+start locals nsenter --net="/run/netns/${NS[local]}" "$PYTHON" -c '
 import socket, sys, time
 held = []
 for dev in "v0", "v1":
@@ -42,10 +42,9 @@ for dev in "v0", "v1":
         s.connect(("fe80::77:2", 8081, 0, socket.if_nametoindex(dev)))
         held.append(s)
 print(len(held), flush=True)
-time.sleep(60)' >"$WORK/local.count" 2>"$WORK/local.err" &
-OTHERS+=($!)
-until_true 20 has_line "$WORK/local.count" '^70$' || show "$WORK/local.err"
-is edges.lab.link-local "$(cat "$WORK/local.count")" 70
+time.sleep(60)'
+await locals '^70$' 20
+is edges.lab.link-local "$(cat "${OUT[locals]}")" 70
 
 # five connects from a port of their own that are given up before anybody answers; and a socket that connects to itself
 within_ns local "$PYTHON" -c '
