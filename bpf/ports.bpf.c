@@ -15,7 +15,8 @@
  * SYN_SENT. A socket that had been bound has met a taken 4-tuple; any other found no free port.
  *
  * Misses: the owner of sockets that a kernel thread opens (they have one without an executable), UDP and
- * bind(0) unless asked for, and which of several holders of an inherited socket uses it now.
+ * bind(0) unless asked for, and which of several holders of an inherited socket uses it now. How a connection ended
+ * whose last change came while another one was looked at is worked out later, and a refused one may pass for aborted.
  */
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
