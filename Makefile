@@ -28,7 +28,7 @@ CFLAGS  ?= -O2 -g
 WARN    := -std=gnu11 -Wall -Wextra -Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes -Wvla
 # -iquote, never -I: a top-level folder named bpf must not shadow libbpf's <bpf/...>.
 INC     := -iquote user -iquote bpf -iquote $(O) -D_GNU_SOURCE -DEBB_VERSION='"$(VERSION)"'
-LIBS    := -lbpf -ldw -lelf -lz -lcapstone -liberty -lm
+LIBS    := -lbpf -ldw -lelf -lz -llzma -lcapstone -liberty -lm
 
 BPFCFLAGS := --target=bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wno-missing-declarations \
 	     -D__TARGET_ARCH_$(ARCH) -isystem vmlinux/$(ARCH) -iquote bpf
@@ -44,7 +44,7 @@ UNIT    := $(patsubst tests/unit/%.c,$(O)/tests/unit/%,$(sort $(wildcard tests/u
 Q       := $(if $(V),,@)
 say      = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-all: $(O)/ebb programs
+all: $(O)/ebb programs unwind-tools
 
 $(O)/ebb: $(OBJ) $(O)/.objects
 	$(call say,LINK,$@)
@@ -100,6 +100,7 @@ $(O)/tests/unit/%: tests/unit/%.c $(O)/libebbsan.a
 
 include tests/programs/programs.mk
 include tests/bench/bench.mk
+include tests/unwind/unwind.mk
 
 unit: $(UNIT) programs
 	$(Q)tests/run unit

@@ -104,39 +104,100 @@ _Static_assert(sizeof(struct blocks_index) == 64, "same layout on both sides");
 #define STACKS_MAX	(1u << 22)
 #define STACK_FRAMES_MAX 127
 
-/*
- * Where the target has executable code, sorted, neighbours joined. Two buffers: the reader fills the one
- * that is not in use and then changes stack_state.code.
- */
-#define CODE_RANGES_MAX	1024
+/* A frame is a return address; other kinds have a tag in the top byte. */
+#define STACK_FRAME_EXACT	(1ull << 56)	/* in a frame: an exact pc, not a return address */
+#define STACK_FRAME_ADDR(frame)	((frame) & ((1ull << 56) - 1))
 
-struct code_ranges {
-	__u32 cnt;		/* 0 = nothing is known yet: everything counts as code */
-	__u32 pad;
-	struct {
-		__u64 start, end;
-	} ranges[CODE_RANGES_MAX];
+/* How a walk ended. All but the first are stacks without their outer part, and counted. */
+enum stack_end {
+	STACK_ENDED,		/* there is no caller: _start, a thread's or a context's first function */
+	STACK_CUT_DEPTH,	/* more than STACK_FRAMES_MAX frames */
+	STACK_CUT_POINTER,	/* code without rows, and the frame pointer does not lead on */
+	STACK_CUT_READ,		/* stack memory that could not be read */
+	STACK_CUT_RULE,		/* CFI that rows cannot say, or a frame pointer that nobody has saved */
+	STACK_CUT_LOOP,		/* a caller's frame that is not above its callee's */
+	STACK_CUT_OUTSIDE,	/* what came next lies in no known code */
+	STACK_CUT_UNTABLED,	/* the process had no rows yet: by frame pointers alone */
+	STACK_ENDS,
 };
 
 struct stack_state {
 	__u32 next;		/* next index */
-	__u32 code;		/* the buffer of code_ranges in use, 0 or 1 */
+	__u32 pad;
 	__u64 full_cnt;		/* no index left */
 	__u64 ring_full_cnt;	/* no room in the ring: the reader was not scheduled */
-	__u64 failed_cnt;	/* bpf_get_stack() returned nothing */
-	__u64 raced_cnt;	/* another task used the scratch meanwhile, twice */
-	__u64 outside_cnt;	/* stacks that were cut where a frame lay outside of all code */
+	__u64 failed_cnt;	/* no registers: not a user process */
+	__u64 raced_cnt;	/* another task used the scratch, or the tables changed, twice */
+	__u64 collided_cnt;	/* another stack with the same hashes: booked to [stacks full] */
+	__u64 outside_cnt;	/* addresses met that lie in no known mapping: the tables are old */
+	__u64 memo_cnt;		/* with stack_check: stacks that were remembered and walked again … */
+	__u64 memo_wrong_cnt;	/* … and were others */
+	__u64 ends[STACK_ENDS];	/* walks that ended so; those that ended well are not counted */
 };
-_Static_assert(sizeof(struct stack_state) == 48, "same layout on both sides");
+_Static_assert(sizeof(struct stack_state) == 136, "same layout on both sides");
 
 struct stack_event {
 	__u32 index;
 	__u16 frames_cnt;
-	__u16 outside;		/* 1 = cut: what was above is no code */
-	__u64 hash[2];		/* stack_hash_add() over the frames: a reader checks it */
-	__u64 frames[STACK_FRAMES_MAX];	/* innermost first, all of them return addresses */
+	__u16 end;		/* enum stack_end */
+	__u64 hash[2];		/* stack_hash_add() over the frames and then the end: a reader checks it */
+	__u64 frames[STACK_FRAMES_MAX];	/* innermost first */
 };
 _Static_assert(sizeof(struct stack_event) == 24 + 8 * STACK_FRAMES_MAX, "same layout on both sides");
+
+/*
+ * Tables for walking stacks (unwind_rows.bpf.h, user/trace/tables.c).
+ *
+ *	process    generation, where its mappings are           two of them: one in use, one to be filled
+ *	mapping    start, end, bias ─▸ a piece of a file's rows  sorted; of one process side by side
+ *	chunk      words; pieces of files, each an index and the rows behind it
+ *	piece      index: the word where the rows of a block of 256 bytes begin │ … │ end
+ *	           rows: low 16 bits of va:16 │ rule:16, sorted; the first holds at the beginning of the piece
+ *	rule       UNWIND_RULE(): one dictionary for all files; 0 = no rows here
+ */
+#define UNWIND_CHUNK_WORDS	65536u	/* 256 KiB */
+#define UNWIND_CHUNKS_MAX	1024u
+#define UNWIND_RULES_MAX	16384u	/* of them 300 to 800 in a process */
+#define UNWIND_PROCESSES_MAX	4096u
+#define UNWIND_MAPPINGS_MAX	8192u	/* of one process: 2^13, the steps of the search */
+
+#define UNWIND_RULE_NONE	0u	/* code without rows: by frame pointer */
+#define UNWIND_RULE_OUTSIDE	1u	/* in no mapping */
+#define UNWIND_RULE_FIRST	2u
+
+struct unwind_chunk {
+	__u32 words[UNWIND_CHUNK_WORDS];
+};
+
+struct unwind_mapping {
+	__u64 start, end;	/* addresses */
+	__u64 bias;		/* address - va */
+	__u32 block;		/* of the first block of the piece: va >> UNWIND_BLOCK_SHIFT */
+	__u32 blocks_cnt;	/* 0 = no rows */
+	__u32 index;		/* word of the chunk where the piece's index begins */
+	__u32 chunk;
+};
+_Static_assert(sizeof(struct unwind_mapping) == 40, "same layout on both sides");
+
+struct unwind_space {
+	__u64 generation;	/* never given twice; 0 = no tables */
+	__u32 first, cnt;	/* in unwind_mappings */
+};
+
+/* Which process it is, from one exec to the next; and the place of its tables. */
+struct unwind_pid {
+	__u32 place;
+	__u32 exec_id;		/* changes at exec */
+	__u64 start_ns;		/* CLOCK_BOOTTIME: a number may be another process's later */
+};
+_Static_assert(sizeof(struct unwind_pid) == 16, "same layout on both sides");
+
+struct unwind_process {
+	__u32 current;		/* which of the two is in use */
+	__u32 pad;
+	struct unwind_space spaces[2];
+};
+_Static_assert(sizeof(struct unwind_process) == 40, "same layout on both sides");
 
 /* One step of the hash that names a stack; begin with the seeds. Two halves, 128 bits. */
 #define STACK_HASH_SEED0	0x243f6a8885a308d3ull	/* digits of pi, as in Blowfish's tables */

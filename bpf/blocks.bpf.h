@@ -542,7 +542,9 @@ __noinline int blocks_move(struct blocks_index *index, __u32 chunk_index, __u32 
 	block_take(s, &op);
 	op.moves = 1;
 	hash = block_hash(op.addr);
-	if (blocks_insert(block_chunk(index, g, hash), hash, &op) != BLOCKS_DONE) {
+	/* once more, where it is used: Linux 6.1 has forgotten the bound that it had at the beginning */
+	block_hide(g);
+	if (g >= BLOCKS_GENERATIONS_MAX || blocks_insert(block_chunk(index, g, hash), hash, &op) != BLOCKS_DONE) {
 		block_release(s, op.addr);
 		return BLOCKS_FULL;
 	}

@@ -122,6 +122,26 @@ int leak_clock(void *ctx)
 }
 
 /*
+ * Empties one bucket into generation g; how many blocks stay. A global function, verified once: in the loop of
+ * leak_drain it took 100,000 instructions (6.18), and minutes on 6.1.
+ */
+__noinline int drain_bucket(__u32 chunk, __u32 bucket, __u32 g)
+{
+	struct leak_state *state = state_get();
+	int left = 0;
+
+	if (!state)
+		return 0;
+	for (__u32 slot = 0; slot < BLOCKS_SLOTS; slot++) {
+		int r = blocks_move(&state->blocks, chunk, BLOCK_POS(0, bucket, slot), g);
+
+		if (r == BLOCKS_FULL || r == BLOCKS_CONTENDED)
+			left++;
+	}
+	return left;
+}
+
+/*
  * Run by the reader after the books have grown: empties DRAIN_BUCKETS of an older, closed generation into the
  * newest one.
  */
@@ -136,14 +156,8 @@ int leak_drain(void *ctx)
 	chunk = state->drain_chunk;
 	bucket = state->drain_bucket;
 	g = state->blocks.generation;
-	for (__u32 i = 0; i < DRAIN_BUCKETS * 8; i++) {
-		int r = BLOCKS_ABSENT;
-
-		if ((i & 7) < BLOCKS_SLOTS)
-			r = blocks_move(&state->blocks, chunk, BLOCK_POS(0, bucket + i / 8, i & 7), g);
-		if (r == BLOCKS_FULL || r == BLOCKS_CONTENDED)
-			left++;
-	}
+	for (__u32 i = 0; i < DRAIN_BUCKETS; i++)
+		left += drain_bucket(chunk, bucket + i, g);
 	state->drain_left = left;
 	return 0;
 }

@@ -173,13 +173,15 @@ static __always_inline void blocks_flip(struct blocks_index *index)
 {
 	struct leak_event event = { .type = LEAK_EVENT_RESTOCK };
 	__u32 g = block_once(index->generation), wanted = block_once(index->wanted);
+	const __u32 *ends;
 	__s64 slots;
 
 	block_hide(g);
 	if (g >= BLOCKS_GENERATIONS_MAX - 1)
 		return;
 	/* its own chunks: sooner or later it holds the blocks of the older ones too */
-	slots = block_once(index->chunks_cnt[g]) - (g ? block_once(index->chunks_cnt[g - 1]) : 0);
+	ends = &index->none;	/* chunks_cnt with a 0 before it: Linux 6.1 loses the bound of g in g - 1 */
+	slots = block_once(ends[g + 1]) - block_once(ends[g]);
 	slots *= BLOCKS_BUCKETS * BLOCKS_SLOTS;
 	/* live_cnt may be below 0 for a moment: another CPU handed over its deaths first */
 	if (index->live_cnt < (g < 2 ? slots / 8 : slots / 8 * 3))

@@ -43,7 +43,7 @@ static __always_inline struct ports_stack *stack_counts(__u32 flow, __u32 stack,
 	return bpf_map_lookup_elem(&ports_stacks, &key);
 }
 
-static __always_inline void take_stack(void *ctx, struct ports_flow_book *flow, struct ports_socket *s)
+static __always_inline void take_stack(struct ports_flow_book *flow, struct ports_socket *s)
 {
 	struct ports_stack *counts;
 	__u16 weight = settings.no_stacks ? 0 : stack_weight(flow, s->connect_ns);
@@ -52,7 +52,7 @@ static __always_inline void take_stack(void *ctx, struct ports_flow_book *flow, 
 	s->weight = 0;
 	if (!weight)
 		return;
-	s->stack = stack_take(ctx);
+	s->stack = stack_take_task();
 	s->weight = weight;
 	count(PORTS_STACKS_TAKEN);
 	counts = stack_counts(flow->index, s->stack, true);
@@ -88,7 +88,7 @@ static __always_inline void socket_forget(__u64 id)
 	socket_remove(id);
 }
 
-static __always_inline void on_connect(void *ctx, struct sock *sk, __u64 netns)
+static __always_inline void on_connect(struct sock *sk, __u64 netns)
 {
 	struct ports_flow_key key = { .netns = netns };
 	struct ports_socket s = {};
@@ -109,7 +109,7 @@ static __always_inline void on_connect(void *ctx, struct sock *sk, __u64 netns)
 	s.connect_ns = bpf_ktime_get_ns();
 	flow->last_attempt_ns = s.connect_ns;
 	flow->range = socket_range(tp);
-	take_stack(ctx, flow, &s);
+	take_stack(flow, &s);
 	if (socket_add(id, &s))
 		__sync_fetch_and_add(&flow->open, 1);
 	else
@@ -252,7 +252,7 @@ int BPF_PROG(ports_change, struct sock *sk, int oldstate, int newstate)
 		count(PORTS_EVENTS);
 		netns = netns_cookie(sk);
 		if (!settings.netns || settings.netns == netns)
-			on_connect(ctx, sk, netns);
+			on_connect(sk, netns);
 		return 0;
 	}
 	s = socket_find(id);

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * User stacks by bpf_get_stack(), that is by frame pointers.
+ * User stacks, walked in the kernel by unwind rows.
  *
  * Hooks nothing itself: it is linked into every source. It gives each distinct stack an index, and sends
  * the frames of a new one through the ring `stack_events`, once.
  *
- * Misses: everything above a function that uses the frame pointer as a general register, which most
- * libraries of distributions do. The kernel then follows whatever the register holds: a stack is cut at the
- * first frame that lies outside of all code (without that, redis made 65,000 stacks of one). Every way to
- * fail has its counter in stack_state.
+ *	registers ─ remembered (unwind_memo) ──────────────────────────────▸ index
+ *	          └ walk (unwind_walk: rows, window, trampolines) ─ hashes ─▸ index, new ones to the ring
+ *
+ * Misses: callers behind code that has neither rows nor a frame pointer (a JIT without them, hand-written assembly).
+ * Every way to stop short has its counter in stack_state.
  */
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 #include "abi.h"
+#include "unwind.h"
 #include "unwind.bpf.h"
 
 const volatile __u32 stacks_max = 65536;
@@ -21,9 +24,9 @@ struct stack_key {
 	__u64 hash[2];
 };
 
-struct stack_scratch {
-	__u64 uses;		/* changes when another task takes a stack on this CPU meanwhile */
-	struct stack_event event;
+struct stack_id {
+	__u32 index;
+	__u32 sum;	/* see struct stack_hash */
 };
 
 struct {
@@ -40,167 +43,202 @@ struct {
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct stack_key);
-	__type(value, __u32);
+	__type(value, struct stack_id);
 } stack_ids SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct stack_scratch);
-} stack_scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 2 << 20);
 } stack_events SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, struct code_ranges);
-} stack_code SEC(".maps");
+#include "unwind_stack.bpf.h"
+#include "unwind_rows.bpf.h"
+#include "unwind_task.bpf.h"
+#include "unwind_walk.bpf.h"
+#include "unwind_memo.bpf.h"
 
-/*
- * Whether an address lies in executable code of the target. A global function, verified once by itself:
- * inside the loop over the frames it went over a million instructions (6.18).
- */
-__noinline int is_code(__u32 buffer, __u64 addr)
+/* The index of a known stack; STACK_NONE when it is new. */
+static __always_inline __u32 stack_known(const struct stack_key *key, __u32 sum)
 {
-	struct code_ranges *code;
-	__u32 low = 0, high;
-
-	if (addr < 65536)	/* vm.mmap_min_addr: nobody has code there */
-		return 0;
-	code = bpf_map_lookup_elem(&stack_code, &buffer);
-	if (!code)
-		return 0;
-	high = code->cnt;
-	if (!high)
-		return 1;
-	for (int i = 0; i < 10; i++) {	/* log2 of CODE_RANGES_MAX */
-		__u32 middle = (low + high) / 2;
-
-		if (high - low <= 1)
-			break;
-		if (middle >= CODE_RANGES_MAX)
-			return 0;
-		if (code->ranges[middle].start <= addr)
-			low = middle;
-		else
-			high = middle;
-	}
-	if (low >= CODE_RANGES_MAX)
-		return 0;
-	return addr >= code->ranges[low].start && addr < code->ranges[low].end;
-}
-
-/* How many of the scratch's frames are a stack: up to the first that is no code, but one at least. */
-__noinline int stack_trim(__u32 frames_cnt)
-{
-	struct stack_scratch *scratch;
+	struct stack_id *id = bpf_map_lookup_elem(&stack_ids, key);
 	struct stack_state *state;
-	__u32 zero = 0, buffer;
 
-	scratch = bpf_map_lookup_elem(&stack_scratch, &zero);
-	state = bpf_map_lookup_elem(&stack_state, &zero);
-	if (!scratch || !state)
-		return 0;
-	buffer = *(volatile __u32 *)&state->code & 1;
-	for (__u32 i = 1; i < STACK_FRAMES_MAX; i++) {
-		if (i >= frames_cnt)
-			break;
-		if (is_code(buffer, scratch->event.frames[i]))
-			continue;
-		__sync_fetch_and_add(&state->outside_cnt, 1);
-		return i;
-	}
-	return frames_cnt;
+	if (!id)
+		return STACK_NONE;
+	if (id->sum == sum)
+		return id->index;
+	state = stack_state_get();
+	if (state)
+		stack_count(&state->collided_cnt);
+	return STACK_FULL;
 }
 
 /* A new stack: an index, and its frames to user space. Published last, so an index always has frames. */
-static __u32 stack_add(struct stack_scratch *scratch, const struct stack_key *key, __u32 frames_cnt, bool outside,
-		       __u64 uses)
+static __always_inline __u32 stack_add(struct stack_cpu *c, const struct stack_key *key, __u32 sum, __u64 uses)
 {
-	struct stack_state *state;
-	__u32 zero = 0, index, *known;
+	struct stack_state *state = stack_state_get();
+	struct stack_id id = { .sum = sum };
 	__u64 bytes;
 
-	state = bpf_map_lookup_elem(&stack_state, &zero);
 	if (!state)
 		return STACK_FULL;
 	if (state->next >= stacks_max) {
-		__sync_fetch_and_add(&state->full_cnt, 1);
+		stack_count(&state->full_cnt);
 		return STACK_FULL;
 	}
-	index = __sync_fetch_and_add(&state->next, 1);
-	if (index >= stacks_max) {
-		__sync_fetch_and_add(&state->full_cnt, 1);
+	id.index = __sync_fetch_and_add(&state->next, 1);
+	if (id.index >= stacks_max) {
+		stack_count(&state->full_cnt);
 		return STACK_FULL;
 	}
-	scratch->event.index = index;
-	scratch->event.frames_cnt = frames_cnt;
-	scratch->event.outside = outside;
-	scratch->event.hash[0] = key->hash[0];
-	scratch->event.hash[1] = key->hash[1];
-	bytes = __builtin_offsetof(struct stack_event, frames) + 8ull * frames_cnt;
+	c->event.index = id.index;
+	c->event.frames_cnt = c->frames_cnt;
+	c->event.end = c->end;
+	c->event.hash[0] = key->hash[0];
+	c->event.hash[1] = key->hash[1];
+	bytes = __builtin_offsetof(struct stack_event, frames) + 8ull * c->frames_cnt;
 	/*
 	 * The check and the use in one register. Linux 6.1 does not carry a bound from a copy to a sum of 32 bits: "R3
 	 * unbounded memory access, use 'var &= const' or 'if (var < const)'".
 	 */
 	asm volatile("" : "+r"(bytes));
-	if (bytes > sizeof(scratch->event))	/* never; the verifier cannot know */
+	if (bytes > sizeof(c->event))	/* never; the verifier cannot know */
 		return STACK_FULL;
-	if (bpf_ringbuf_output(&stack_events, &scratch->event, bytes, 0)) {
-		__sync_fetch_and_add(&state->ring_full_cnt, 1);
+	if (bpf_ringbuf_output(&stack_events, &c->event, bytes, 0)) {
+		stack_count(&state->ring_full_cnt);
 		return STACK_FULL;
 	}
 	/* What was sent may be another task's stack: then the reader sees that the hash is wrong. */
-	if (*(volatile __u64 *)&scratch->uses != uses) {
-		__sync_fetch_and_add(&state->raced_cnt, 1);
+	if (*(volatile __u64 *)&c->uses != uses) {
+		stack_count(&state->raced_cnt);
 		return STACK_FULL;
 	}
-	if (!bpf_map_update_elem(&stack_ids, key, &index, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&stack_ids, key, &id, BPF_NOEXIST))
+		return id.index;
+	id.index = stack_known(key, sum);	/* another CPU was first */
+	return id.index == STACK_NONE ? STACK_FULL : id.index;
+}
+
+/* The index of the stack that was walked. */
+static __always_inline __u32 stack_of_walk(struct stack_cpu *c, __u64 uses)
+{
+	struct stack_state *state = stack_state_get();
+	struct stack_hash h = c->hash;
+	struct stack_key key;
+	__u32 sum, index, end = c->end;
+
+	/* how it ended is part of it */
+	hash_add(&h, end);
+	key.hash[0] = h.name[0];
+	key.hash[1] = h.name[1];
+	sum = h.sum ^ h.sum >> 32;
+	if (end && end < STACK_ENDS && state)
+		stack_count(&state->ends[end]);
+	index = stack_known(&key, sum);
+	return index == STACK_NONE ? stack_add(c, &key, sum, uses) : index;
+}
+
+enum {
+	TAKE_EXACT = 1 << 0,	/* pc is an exact one, not a return address */
+	TAKE_ENTRY = 1 << 1,	/* and where a function begins */
+};
+
+static __always_inline void walk_begin(struct stack_cpu *c, __u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
+{
+	c->pc = c->pc0 = pc;
+	c->sp = c->sp0 = sp;
+	c->bp = c->bp0 = bp;
+	c->lr = lr;
+	c->hash.name[0] = STACK_HASH_SEED0;
+	c->hash.name[1] = STACK_HASH_SEED1;
+	c->hash.sum = 0;
+	c->outside_cnt = 0;
+	c->exact = flags & TAKE_EXACT ? 1 : 0;
+	c->entry = flags & TAKE_ENTRY ? 1 : 0;
+	c->memo_fit = !(flags & TAKE_EXACT) && stack_memos && !(sp & 7);
+	c->bp_slot = BP_REGISTER;
+	c->base = c->len = 0;	/* what was read there is old */
+	c->frames_cnt = STACK_FRAMES_MAX;
+	c->end = STACK_CUT_DEPTH;
+}
+
+/* Whether the tables are those that the walk began with. */
+static __always_inline bool space_is_same(const struct stack_cpu *c)
+{
+	struct unwind_space now;
+
+	space_get(&now);
+	return now.generation == c->generation;
+}
+
+/*
+ * Walks, as often as another task of this CPU or new tables come in between (on preemptible kernels), but not for ever.
+ * A global function: all that it needs are scalars, and it is verified once.
+ */
+__noinline int stack_take_from(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
+{
+	struct stack_cpu *c = cpu_get();
+	struct stack_state *state = stack_state_get();
+	struct unwind_space space;
+	__u32 index, known;
+	__u64 uses;
+
+	if (!c || !state)
+		return STACK_FULL;
+	for (int attempt = 0; attempt < 2; attempt++) {
+		uses = __sync_fetch_and_add(&c->uses, 1) + 1;
+		space_get(&space);
+		c->generation = space.generation;
+		c->first = space.first;
+		c->cnt = space.cnt;
+		walk_begin(c, pc, sp, bp, lr, flags);
+		known = c->memo_fit ? memo_find() : STACK_NONE;
+		if (*(volatile __u64 *)&c->uses != uses)
+			continue;
+		if (known && !stack_check)
+			return known;
+		if (c->base != sp || c->len < WINDOW_READ)
+			window_read(c, sp & ~7ull, WINDOW_READ);
+		walk(c);
+		if (*(volatile __u64 *)&c->uses != uses || !space_is_same(c))
+			continue;
+		index = stack_of_walk(c, uses);
+		if (known) {
+			stack_count(&state->memo_cnt);
+			if (known != index)
+				stack_count(&state->memo_wrong_cnt);
+		}
+		if (c->memo_fit && c->end == STACK_ENDED && index >= STACK_FIRST)
+			memo_put(index, uses);
 		return index;
-	known = bpf_map_lookup_elem(&stack_ids, key);	/* another CPU was first */
-	return known ? *known : STACK_FULL;
+	}
+	stack_count(&state->raced_cnt);
+	return STACK_FULL;
 }
 
 __hidden __u32 stack_take(struct pt_regs *ctx)
 {
-	struct stack_scratch *scratch;
-	struct stack_state *state;
-	struct stack_key key;
-	__u32 zero = 0, walked_cnt, frames_cnt, *known;
-	__u64 uses;
-	long bytes;
+	return stack_take_from(UNWIND_REG_PC(ctx), UNWIND_REG_SP(ctx), UNWIND_REG_BP(ctx), 0, 0);
+}
 
-	scratch = bpf_map_lookup_elem(&stack_scratch, &zero);
-	state = bpf_map_lookup_elem(&stack_state, &zero);
-	if (!scratch || !state)
+__hidden __u32 stack_take_entry(struct pt_regs *ctx)
+{
+	return stack_take_from(UNWIND_REG_PC(ctx), UNWIND_REG_SP(ctx), UNWIND_REG_BP(ctx), UNWIND_REG_LR(ctx),
+			       TAKE_EXACT | TAKE_ENTRY);
+}
+
+__hidden __u32 stack_take_task(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	struct stack_state *state = stack_state_get();
+
+	if (!task->mm) {
+		if (state)
+			stack_count(&state->failed_cnt);
 		return STACK_FULL;
-	for (int attempt = 0; attempt < 2; attempt++) {
-		uses = __sync_fetch_and_add(&scratch->uses, 1) + 1;
-		bytes = bpf_get_stack(ctx, scratch->event.frames, sizeof(scratch->event.frames), BPF_F_USER_STACK);
-		if (bytes < 8) {
-			__sync_fetch_and_add(&state->failed_cnt, 1);
-			return STACK_FULL;
-		}
-		walked_cnt = (__u32)bytes / 8;
-		frames_cnt = stack_trim(walked_cnt);
-		key.hash[0] = STACK_HASH_SEED0;
-		key.hash[1] = STACK_HASH_SEED1;
-		for (__u32 i = 0; i < STACK_FRAMES_MAX && i < frames_cnt; i++)
-			stack_hash_add(key.hash, scratch->event.frames[i]);
-		/* On preemptible kernels another task of this CPU may have been here in between. */
-		if (*(volatile __u64 *)&scratch->uses != uses)
-			continue;
-		known = bpf_map_lookup_elem(&stack_ids, &key);
-		return known ? *known : stack_add(scratch, &key, frames_cnt, frames_cnt < walked_cnt, uses);
 	}
-	__sync_fetch_and_add(&state->raced_cnt, 1);
-	return STACK_FULL;
+	return stack_take_from(UNWIND_REG_PC(regs), UNWIND_REG_SP(regs), UNWIND_REG_BP(regs), 0, TAKE_EXACT);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -14,7 +14,7 @@ set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-BUILD=(gcc make libc6-dev libbpf-dev libelf-dev libdw-dev zlib1g-dev libiberty-dev libcapstone-dev 'pkg-config|pkgconf')
+BUILD=(gcc make libc6-dev libbpf-dev libelf-dev libdw-dev zlib1g-dev liblzma-dev libiberty-dev libcapstone-dev 'pkg-config|pkgconf')
 TESTS=(g++ binutils gdb python3 procps util-linux bsdutils iproute2
 	redis-server redis-tools 'nginx-light|nginx' musl-tools
 	libjemalloc2 libjemalloc-dev

@@ -33,6 +33,8 @@ static int run(const char *name)
 		return bench_leak_entry0();
 	if (!strcmp(name, "leak.pair"))
 		return bench_leak_pair();
+	if (!strcmp(name, "unwind.frames22"))
+		return bench_unwind();
 	if (!strcmp(name, "books.insert"))
 		return bench_books(true, false, false);
 	if (!strcmp(name, "books.delete"))

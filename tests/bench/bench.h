@@ -36,6 +36,7 @@ int bench_price(void);
 int bench_leak_books(void);
 int bench_leak_entry0(void);
 int bench_leak_pair(void);
+int bench_unwind(void);
 /* books.insert, books.delete, leak.snapshot: those that are wanted, on one table. */
 int bench_books(bool insert, bool delete, bool snapshot);
 int bench_ports_churn(void);

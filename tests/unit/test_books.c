@@ -17,6 +17,7 @@ static int fake_map_update_batch(int fd, const void *keys, const void *values, _
 static void (*load_hook)(void);
 /* A thread could be stopped before each of the reader's loads. */
 #define __atomic_load_n(ptr, order) ({ if (load_hook) load_hook(); __atomic_load_n(ptr, order); })
+#include "trace/chunks.c"
 #include "source/books.c"
 #undef __atomic_load_n
 

@@ -10,7 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "abi.h"
+#include "base/worker.h"
 #include "cmd/naming.h"
+#include "cmd/parser.h"
 #include "test.h"
 
 static const struct value_type types[] = { { "connections", "connections" }, { NULL, NULL } };
@@ -59,12 +62,34 @@ static void child_end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
+/* One for all; it ends with this process. */
+static struct worker *worker(void)
+{
+	static struct worker_service service;
+	static struct worker *w;
+
+	service = parser_service;
+	service.data_bytes = 0;		/* sanitizers map terabytes */
+	if (!w)
+		CHECK_EQ(worker_start(&service, &w), 0);
+	return w;
+}
+
+static int open_names(struct naming *n, struct target *t, struct profile *p, targets_check_fn *is_same, void *ctx)
+{
+	const struct naming_config config = {
+		.worker = worker(), .target = t, .profile = p, .is_same = is_same, .ctx = ctx,
+	};
+
+	return naming_open(n, &config);
+}
+
 /* A stack of exact addresses but for the outermost, whose call is one byte behind the start of its function. */
 static int stack_add(struct profile *p, uint32_t process, int (*inner)(int), uintptr_t outer)
 {
-	uint64_t addrs[] = { (uintptr_t)inner, outer + 2 };
+	uint64_t addrs[] = { (uintptr_t)inner | STACK_FRAME_EXACT, outer + 2 };
 
-	return profile_stack(p, process, addrs, outer ? 2 : 1, false, false);
+	return profile_stack(p, process, addrs, outer ? 2 : 1, false);
 }
 
 static const char *name_of(const struct profile *p, int stack, uint32_t i)
@@ -91,7 +116,7 @@ TEST(live_and_ended)
 	int stack;
 
 	child_end(ended);
-	CHECK_EQ(naming_open(&n, NULL, p, NULL, NULL), 0);
+	CHECK_EQ(open_names(&n, NULL, p, NULL, NULL), 0);
 	CHECK_EQ(naming_update(&n, false), 0);
 	profile_process_add(p, a, "a");
 	profile_process_add(p, ended, "ended");
@@ -130,7 +155,7 @@ TEST(ends_while_open)
 	struct naming n;
 	struct target *t = NULL;
 
-	CHECK_EQ(naming_open(&n, NULL, p, NULL, NULL), 0);
+	CHECK_EQ(open_names(&n, NULL, p, NULL, NULL), 0);
 	profile_process_add(p, ends, "ends");
 	profile_process_add(p, execs, "execs");
 	stack_add(p, 0, function_one, 0);
@@ -180,7 +205,7 @@ TEST(pid_used_again)
 	struct profile *p = profile_new(types);
 	struct naming n;
 
-	CHECK_EQ(naming_open(&n, NULL, p, is_not_first, &id), 0);
+	CHECK_EQ(open_names(&n, NULL, p, is_not_first, &id), 0);
 	profile_process_add(p, id.pid, "before");
 	profile_process_add(p, id.pid, "now");
 	stack_add(p, 0, function_one, 0);
@@ -204,7 +229,7 @@ TEST(many)
 	struct naming n;
 	int named = 0;
 
-	CHECK_EQ(naming_open(&n, NULL, p, NULL, NULL), 0);
+	CHECK_EQ(open_names(&n, NULL, p, NULL, NULL), 0);
 	for (int i = 0; i < CHILDREN; i++) {
 		pids[i] = child_fork();
 		CHECK_EQ(profile_process_add(p, pids[i], "child"), i);
@@ -222,12 +247,9 @@ TEST(many)
 	/* the newest first: they may be the shortest-lived */
 	CHECK_STR(name_of(p, CHILDREN - 1, 0), "function_one");
 	CHECK_EQ(profile_frame_at(p, profile_stack_at(p, 0).frames[0])->kind, FRAME_UNNAMED);
-	CHECK(!profile_stack_at(p, 0).cut);
 	CHECK_EQ(naming_update(&n, true), 0);
 	for (uint32_t i = 0; i < profile_frames_cnt(p); i++)
 		CHECK(profile_frame_at(p, i)->kind != FRAME_UNNAMED);
-	for (int i = 0; i < CHILDREN; i++)
-		CHECK(profile_stack_at(p, CHILDREN + i).cut);
 	CHECK_EQ(n.targets.opened_cnt, CHILDREN);
 	CHECK_EQ(n.targets.open_cnt, TARGETS_OPEN_MAX);
 	CHECK_EQ(naming_processes_missed(&n), 0);
@@ -246,7 +268,7 @@ TEST(many_ended)
 	struct naming n;
 
 	child_end(ended);
-	CHECK_EQ(naming_open(&n, NULL, p, NULL, NULL), 0);
+	CHECK_EQ(open_names(&n, NULL, p, NULL, NULL), 0);
 	for (int i = 0; i < PROCESSES; i++) {
 		profile_process_add(p, ended, "ended");
 		stack_add(p, i, function_one, 0);
@@ -260,29 +282,49 @@ TEST(many_ended)
 	profile_free(p);
 }
 
+/* The kernel says which stacks are cut; names change nothing about it. */
 TEST(cut)
 {
-	pid_t live = child_fork(), ended = child_fork();
+	pid_t live = child_fork();
 	struct profile *p = profile_new(types);
-	uint64_t addr = 0x1234;
-	int whole, cut, unknown, unknown_cut;
+	uint64_t addrs[] = { (uintptr_t)function_one | STACK_FRAME_EXACT, (uintptr_t)main + 2 };
+	int whole, cut;
 	struct naming n;
 
-	child_end(ended);
-	CHECK_EQ(naming_open(&n, NULL, p, NULL, NULL), 0);
+	CHECK_EQ(open_names(&n, NULL, p, NULL, NULL), 0);
 	profile_process_add(p, live, "live");
-	profile_process_add(p, ended, "ended");
-	whole = stack_add(p, 0, function_one, (uintptr_t)main);
-	cut = stack_add(p, 0, function_one, (uintptr_t)function_two);
-	/* what nobody could name may be anything */
-	unknown = stack_add(p, 1, function_one, (uintptr_t)function_two);
-	unknown_cut = profile_stack(p, 1, &addr, 1, true, true);
+	whole = profile_stack(p, 0, addrs, 1, false);
+	cut = profile_stack(p, 0, addrs, 2, true);
 	CHECK_EQ(naming_update(&n, false), 0);
+	CHECK_STR(name_of(p, cut, 1), "main");
 	CHECK(!profile_stack_at(p, whole).cut);
 	CHECK(profile_stack_at(p, cut).cut);
-	CHECK(!profile_stack_at(p, unknown).cut);
-	CHECK(profile_stack_at(p, unknown_cut).cut);
 	naming_close(&n);
+	child_end(live);
+	profile_free(p);
+}
+
+/* What the user says about his own code. */
+TEST(options)
+{
+	const struct naming_options own = { .app = "^function_(one|two)$", .not_app = "_two" }, bad = { .not_app = "(" };
+	struct profile *p = profile_new(types);
+	struct naming_config config = { .options = &own, .profile = p, .worker = worker() };
+	pid_t live = child_fork();
+	struct naming n;
+
+	CHECK_EQ(naming_check(&own), 0);
+	CHECK_EQ(naming_check(&bad), -EINVAL);
+	CHECK_EQ(naming_open(&n, &config), 0);
+	profile_process_add(p, live, "live");
+	stack_add(p, 0, function_one, 0);
+	stack_add(p, 0, function_two, 0);
+	CHECK_EQ(naming_update(&n, true), 0);
+	CHECK_EQ(profile_frame_at(p, 0)->kind, FRAME_APP);
+	CHECK_EQ(profile_frame_at(p, 1)->kind, FRAME_DEPENDENCY);
+	naming_close(&n);
+	config.options = &bad;
+	CHECK_EQ(naming_open(&n, &config), -EINVAL);
 	child_end(live);
 	profile_free(p);
 }
@@ -299,7 +341,7 @@ TEST(one_target)
 
 	if (!CHECK_EQ(target_open(pid, &t, &problem, &tgid), 0))
 		goto out;
-	CHECK_EQ(naming_open(&n, t, p, NULL, NULL), 0);
+	CHECK_EQ(open_names(&n, t, p, NULL, NULL), 0);
 	profile_process(p, pid, "child");
 	stack = stack_add(p, 0, function_one, (uintptr_t)main);
 	CHECK_EQ(naming_update(&n, false), 0);
@@ -320,4 +362,4 @@ out:
 }
 
 TEST_MAIN(TEST_CASE(live_and_ended), TEST_CASE(ends_while_open), TEST_CASE(pid_used_again), TEST_CASE(many),
-	  TEST_CASE(many_ended), TEST_CASE(cut), TEST_CASE(one_target))
+	  TEST_CASE(many_ended), TEST_CASE(cut), TEST_CASE(options), TEST_CASE(one_target))

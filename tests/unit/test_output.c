@@ -182,7 +182,7 @@ static void frame_set(struct profile *p, uint64_t addr, const char *name, bool g
 
 static void stack_set(struct profile *p, uint32_t process, const uint64_t *addrs, uint32_t cnt, bool cut, int64_t bytes)
 {
-	int stack = profile_stack(p, process, addrs, cnt, false, cut);
+	int stack = profile_stack(p, process, addrs, cnt, cut);
 
 	CHECK(stack >= 0);
 	profile_value_set(p, stack, 0, bytes);

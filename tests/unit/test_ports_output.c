@@ -96,7 +96,7 @@ static int stack_add(struct scene *s, int pid, const char *const *names, uint32_
 
 	for (uint32_t i = 0; i < cnt; i++)
 		addrs[i] = 0x1000 * (pid + 1) + i;
-	int stack = profile_stack(s->stacks, process, addrs, cnt, false, cut);
+	int stack = profile_stack(s->stacks, process, addrs, cnt, cut);
 
 	for (uint32_t i = 0; i < cnt; i++)
 		if (names[i])
@@ -284,6 +284,10 @@ static struct scene machine(void)
 	d->used = 9000;
 	d->sum.search_max_ns = d->sum.search_low_ns = 890000;
 	profile_loss_set(s.stacks, "flows: map full", 12);
+	/* of 1,000 connections: one that is worth a line, one that is not */
+	profile_value_set(s.stacks, 0, 0, 1000);
+	profile_note_set(s.stacks, "stacks cut: deeper than 127 frames", 7);
+	profile_note_set(s.stacks, "stacks cut: stack memory that could not be read", 5);
 	s.p->alarms_cnt = 4;
 	s.p->fine_cnt = 4;
 	return s;

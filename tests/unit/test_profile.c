@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "abi.h"
 #include "profile/profile.h"
 #include "test.h"
 
@@ -10,22 +11,23 @@ static const struct value_type types[] = { { "held-bytes", "bytes" }, { "held-bl
 TEST(interning)
 {
 	struct profile *p = profile_new(types);
-	uint64_t addrs[] = { 0x1000, 0x2000, 0x3000 };
+	uint64_t addrs[] = { 0x1000 | STACK_FRAME_EXACT, 0x2000, 0x3000 };
+	uint64_t returns[] = { 0x1000, 0x2000, 0x3000 };
 	struct stack s;
 
-	CHECK_EQ(profile_stack(p, 0, addrs, 3, false, false), -EINVAL);
+	CHECK_EQ(profile_stack(p, 0, addrs, 3, false), -EINVAL);
 	CHECK_EQ(profile_process(p, 41, "a"), 0);
 	CHECK_EQ(profile_process(p, 42, "b"), 1);
 	CHECK_EQ(profile_process(p, 41, "a"), 0);
-	CHECK_EQ(profile_stack(p, 0, addrs, 3, false, false), 0);
-	CHECK_EQ(profile_stack(p, 0, addrs, 3, false, false), 0);
+	CHECK_EQ(profile_stack(p, 0, addrs, 3, false), 0);
+	CHECK_EQ(profile_stack(p, 0, addrs, 3, false), 0);
 	/* what makes a stack another one */
-	CHECK_EQ(profile_stack(p, 0, addrs, 3, true, false), 1);
-	CHECK_EQ(profile_stack(p, 0, addrs, 3, false, true), 2);
-	CHECK_EQ(profile_stack(p, 1, addrs, 3, false, false), 3);
-	CHECK_EQ(profile_stack(p, 0, addrs, 2, false, false), 4);
-	CHECK_EQ(profile_stack(p, 0, NULL, 0, false, true), 5);
-	CHECK_EQ(profile_stack(p, 0, NULL, 0, false, true), 5);
+	CHECK_EQ(profile_stack(p, 0, returns, 3, false), 1);
+	CHECK_EQ(profile_stack(p, 0, addrs, 3, true), 2);
+	CHECK_EQ(profile_stack(p, 1, addrs, 3, false), 3);
+	CHECK_EQ(profile_stack(p, 0, addrs, 2, false), 4);
+	CHECK_EQ(profile_stack(p, 0, NULL, 0, true), 5);
+	CHECK_EQ(profile_stack(p, 0, NULL, 0, true), 5);
 	CHECK_EQ(profile_stacks_cnt(p), 6);
 	/* 3 of the first, the return address 0x1000, 3 of the other process */
 	CHECK_EQ(profile_frames_cnt(p), 7);
@@ -39,6 +41,134 @@ TEST(interning)
 	profile_free(p);
 }
 
+/* Only the tag of an exact pc is none of the address. */
+TEST(tags)
+{
+	const uint64_t addrs[] = {
+		0x7f0000001000 | STACK_FRAME_EXACT, 0x7f0000001000, 0x0300000000001000, 0xffffffff81000000, 0x0180000000000000,
+		STACK_FRAME_EXACT,
+	};
+	const struct { uint64_t addr; bool is_return; } want[] = {
+		{ 0x7f0000001000, false }, { 0x7f0000001000, true }, { 0x0300000000001000, true }, { 0xffffffff81000000, true },
+		{ 0x0080000000000000, false }, { 0, false },
+	};
+	struct profile *p = profile_new(types);
+	struct stack s;
+
+	profile_process(p, 1, "a");
+	CHECK_EQ(profile_stack(p, 0, addrs, 6, false), 0);
+	s = profile_stack_at(p, 0);
+	for (int i = 0; i < 6; i++) {
+		CHECK_EQ(profile_frame_at(p, s.frames[i])->addr, want[i].addr);
+		CHECK_EQ(profile_frame_at(p, s.frames[i])->is_return, want[i].is_return);
+	}
+	profile_free(p);
+}
+
+static void check_names(const struct profile *p, int stack, const char *want)
+{
+	struct stack s = profile_stack_at(p, stack);
+	char got[256] = "";
+
+	for (uint32_t i = 0; i < s.frames_cnt; i++) {
+		const struct frame *f = profile_frame_at(p, s.frames[i]);
+
+		strcat(got, i ? " " : "");
+		strcat(got, f->inlined ? "(" : "");
+		strcat(got, f->name ? f->name : "-");
+		strcat(got, f->inlined ? ")" : "");
+	}
+	CHECK_STR(got, want);
+}
+
+/* Inlined functions come with the names, in all stacks, those of before included. */
+TEST(inlined)
+{
+	static const struct frame_name leaf[] = {
+		{ .name = "innermost", .module = "/bin/a", .file = "a.h", .line = 3, .kind = FRAME_RUNTIME },
+		{ .name = "inner", .module = "/bin/a", .file = "a.h", .line = 9, .kind = FRAME_APP, .guessed = true },
+		{ .name = "leaf", .module = "/bin/a", .file = "a.c", .line = 70, .kind = FRAME_APP },
+	};
+	struct profile *p = profile_new(types);
+	uint64_t one[] = { 1, 2, 3 }, two[] = { 2, 1 }, alone = 4;
+	const struct frame *f;
+	struct stack before, after;
+
+	profile_process(p, 1, "a");
+	profile_stack(p, 0, one, 3, false);
+	check_names(p, 0, "- - -");
+	before = profile_stack_at(p, 0);
+	CHECK_EQ(profile_frame_names(p, 0, leaf, 0), -EINVAL);
+	CHECK_EQ(profile_frame_names(p, 0, leaf, 3), 0);
+	/* as long as a name is missing it stays as it was */
+	check_names(p, 0, "leaf - -");
+	CHECK_EQ(profile_frame_names(p, 2, leaf + 1, 2), 0);
+	CHECK_EQ(profile_frame_name(p, 1, "middle", "/bin/a", FRAME_APP, false), 0);
+	check_names(p, 0, "(innermost) (inner) leaf middle (inner) leaf");
+	after = profile_stack_at(p, 0);
+	CHECK(after.frames == profile_stack_at(p, 0).frames);
+	CHECK_EQ(before.frames[2], 2);		/* still there */
+	f = profile_frame_at(p, after.frames[1]);
+	CHECK_EQ(f->addr, 1);
+	CHECK_EQ(f->line, 9);
+	CHECK_STR(f->file, "a.h");
+	CHECK_STR(f->module, "/bin/a");
+	CHECK(f->is_return && f->guessed && f->inlined);
+	CHECK_EQ(profile_frame_at(p, 0)->line, 70);
+	CHECK(!profile_frame_at(p, 0)->inlined);
+	/* they are no part of what a stack is known by */
+	CHECK_EQ(profile_stack(p, 0, one, 3, false), 0);
+	CHECK_EQ(profile_stack(p, 0, two, 2, true), 1);
+	check_names(p, 1, "middle (innermost) (inner) leaf");
+	CHECK(profile_stack_at(p, 1).cut);
+	CHECK_EQ(profile_frames_cnt(p), 6);
+	for (uint32_t i = 0; i < 6; i++)
+		CHECK(profile_frame_at(p, i)->kind != FRAME_UNNAMED);
+	/* other names: more, fewer, none inlined */
+	CHECK_EQ(profile_frame_names(p, 1, leaf + 1, 2), 0);
+	check_names(p, 1, "(inner) leaf (innermost) (inner) leaf");
+	CHECK_EQ(profile_frame_name(p, 0, "again", NULL, FRAME_APP, false), 0);
+	check_names(p, 1, "(inner) leaf again");
+	check_names(p, 0, "again (inner) leaf (inner) leaf");
+	CHECK_EQ(profile_frame_name(p, 1, "middle", NULL, FRAME_APP, false), 0);
+	check_names(p, 1, "middle again");
+	profile_stack(p, 0, &alone, 1, false);
+	check_names(p, 2, "-");
+	profile_free(p);
+}
+
+/* As many stacks as ports may have, each frame with an inlined one, asked for again and again. */
+TEST(inlined_many)
+{
+	enum { STACKS = 100000, FRAMES = 8 };
+	static const struct frame_name names[] = {
+		{ .name = "inner", .kind = FRAME_APP }, { .name = "outer", .kind = FRAME_APP },
+	};
+	struct profile *p = profile_new(types);
+	size_t named = 0;
+	int wrong = 0;
+
+	profile_process(p, 1, "a");
+	for (uint64_t i = 0; i < STACKS; i++) {
+		uint64_t addrs[FRAMES];
+
+		for (int j = 0; j < FRAMES; j++)
+			addrs[j] = 0x1000 + (i + j * j * 7) % (STACKS / 10);
+		addrs[0] = 0x100000 + i;
+		wrong += profile_stack(p, 0, addrs, FRAMES, false) != (int)i;
+		wrong += profile_stack_at(p, i).frames_cnt != FRAMES;
+		if (i % 1000 == 999) {	/* as the naming does it: what is new, then all is looked at */
+			for (size_t cnt = profile_frames_cnt(p); named < cnt; named++)
+				if (profile_frame_at(p, named)->kind == FRAME_UNNAMED)
+					wrong += profile_frame_names(p, named, names, 2) != 0;
+			for (uint64_t s = 0; s <= i; s++)
+				wrong += profile_stack_at(p, s).frames_cnt != 2 * FRAMES;
+		}
+	}
+	CHECK_EQ(wrong, 0);
+	profile_free(p);
+}
+
 TEST(labels)
 {
 	struct profile *p = profile_new(types);
@@ -46,7 +176,7 @@ TEST(labels)
 
 	CHECK_EQ(profile_stack_label(p, 0, label), -EINVAL);
 	profile_process(p, 1, "a");
-	CHECK_EQ(profile_stack(p, 0, NULL, 0, false, false), 0);
+	CHECK_EQ(profile_stack(p, 0, NULL, 0, false), 0);
 	CHECK_EQ(profile_stack_label(p, 0, "[stacks full]"), 1);
 	CHECK_EQ(profile_stack_label(p, 0, label), 1);
 	CHECK_EQ(profile_stack_label(p, 0, "[other]"), 2);
@@ -62,7 +192,7 @@ TEST(names)
 	const struct frame *first;
 
 	profile_process(p, 1, "a");
-	profile_stack(p, 0, addrs, 2, true, false);
+	profile_stack(p, 0, addrs, 2, false);
 	first = profile_frame_at(p, 0);
 	CHECK_EQ(first->kind, FRAME_UNNAMED);
 	CHECK_EQ(profile_frame_name(p, 0, "main", "/bin/a", FRAME_APP, false), 0);
@@ -95,9 +225,9 @@ TEST(processes)
 	CHECK_EQ(profile_process(p, 7, "first"), 0);
 	CHECK_EQ(profile_process(p, 8, "other"), 3);
 	CHECK_STR(profile_process_at(p, 1)->comm, "second");
-	CHECK_EQ(profile_stack(p, 0, &addr, 1, true, false), 0);
-	CHECK_EQ(profile_stack(p, 1, &addr, 1, true, false), 1);
-	CHECK_EQ(profile_stack(p, 1, &addr, 1, true, false), 1);
+	CHECK_EQ(profile_stack(p, 0, &addr, 1, false), 0);
+	CHECK_EQ(profile_stack(p, 1, &addr, 1, false), 1);
+	CHECK_EQ(profile_stack(p, 1, &addr, 1, false), 1);
 	CHECK_EQ(profile_frames_cnt(p), 2);
 	for (int i = 4; i < 10000; i++)
 		wrong += profile_process_add(p, i, "many") != i;
@@ -119,7 +249,7 @@ TEST(values)
 	profile_values_clear(p);
 	profile_process(p, 1, "a");
 	for (uint64_t addr = 1; addr <= 1000; addr++) {
-		int stack = profile_stack(p, 0, &addr, 1, false, false);
+		int stack = profile_stack(p, 0, &addr, 1, false);
 
 		CHECK_EQ(profile_value(p, stack, 0), 0);
 		profile_value_set(p, stack, 0, addr);
@@ -157,6 +287,42 @@ TEST(losses)
 }
 
 /* Equal to a plain list of what was added, also across the blocks of the pool and of the frames. */
+TEST(notes)
+{
+	static char names[100][24];
+	struct profile *p = profile_new(types);
+
+	profile_note_set(p, "stacks cut: too deep", 3);
+	profile_note_set(p, "stacks cut: no rows", 0);
+	profile_note_set(p, "stacks cut: too deep", 4);
+	CHECK_EQ(profile_notes_cnt(p), 2);
+	CHECK_STR(profile_note_at(p, 0).name, "stacks cut: too deep");
+	CHECK_EQ(profile_note_at(p, 0).cnt, 4);
+	CHECK_EQ(profile_lost(p), 0);
+	for (int i = 0; i < 100; i++) {
+		snprintf(names[i], sizeof(names[i]), "note %d", i);
+		profile_note_set(p, names[i], 1);
+	}
+	CHECK(profile_notes_cnt(p) <= 64);
+	CHECK_STR(profile_note_at(p, profile_notes_cnt(p) - 1).name, "other notes");
+	profile_free(p);
+}
+
+TEST(totals)
+{
+	struct profile *p = profile_new(types);
+
+	CHECK_EQ(profile_total(p, 0), 0);
+	profile_process(p, 1, "a");
+	for (uint64_t addr = 1; addr <= 3; addr++)
+		profile_value_set(p, profile_stack(p, 0, &addr, 1, false), 1, 5 - (int64_t)addr);
+	CHECK_EQ(profile_total(p, 1), 9);
+	CHECK_EQ(profile_total(p, 0), 0);
+	profile_value_set(p, 0, 1, INT64_MAX);
+	CHECK_EQ(profile_total(p, 1), INT64_MAX);
+	profile_free(p);
+}
+
 TEST(many)
 {
 	enum { STACKS = 20000, FRAMES = 20 };
@@ -171,20 +337,20 @@ TEST(many)
 			random = random * 6364136223846793005ull + 1442695040888963407ull;
 			addrs[i][j] = (random >> 33) % (j < 10 ? 5000 : 50) * 16;
 		}
-		addrs[i][0] = 0x100000 + i;
-		wrong += profile_stack(p, 0, addrs[i], FRAMES, i % 2, false) != i;
+		addrs[i][0] = (0x100000 + i) | (i % 2 ? 0 : STACK_FRAME_EXACT);
+		wrong += profile_stack(p, 0, addrs[i], FRAMES, false) != i;
 	}
 	for (int i = 0; i < STACKS; i++) {
 		struct stack s = profile_stack_at(p, i);
 
-		wrong += profile_stack(p, 0, addrs[i], FRAMES, i % 2, false) != i || s.frames_cnt != FRAMES;
+		wrong += profile_stack(p, 0, addrs[i], FRAMES, false) != i || s.frames_cnt != FRAMES;
 		for (int j = 0; j < FRAMES; j++)
-			wrong += profile_frame_at(p, s.frames[j])->addr != addrs[i][j];
+			wrong += profile_frame_at(p, s.frames[j])->addr != STACK_FRAME_ADDR(addrs[i][j]);
 	}
 	CHECK_EQ(wrong, 0);
 	/* one that is longer than a block of the pool */
-	CHECK_EQ(profile_stack(p, 0, addrs[0], FRAMES * 1000, true, false), STACKS);
-	CHECK_EQ(profile_stack(p, 0, addrs[0], FRAMES * 1000, true, false), STACKS);
+	CHECK_EQ(profile_stack(p, 0, addrs[0], FRAMES * 1000, false), STACKS);
+	CHECK_EQ(profile_stack(p, 0, addrs[0], FRAMES * 1000, false), STACKS);
 	CHECK_EQ(profile_stack_at(p, STACKS).frames_cnt, FRAMES * 1000);
 	profile_free(p);
 	free(addrs);
@@ -196,5 +362,5 @@ TEST(freeing)
 	CHECK(!profile_free(profile_new(types)));
 }
 
-TEST_MAIN(TEST_CASE(interning), TEST_CASE(labels), TEST_CASE(names), TEST_CASE(processes), TEST_CASE(values),
-	  TEST_CASE(losses), TEST_CASE(many), TEST_CASE(freeing))
+TEST_MAIN(TEST_CASE(interning), TEST_CASE(tags), TEST_CASE(inlined), TEST_CASE(inlined_many), TEST_CASE(labels), TEST_CASE(names), TEST_CASE(processes), TEST_CASE(values),
+	  TEST_CASE(losses), TEST_CASE(notes), TEST_CASE(totals), TEST_CASE(many), TEST_CASE(freeing))

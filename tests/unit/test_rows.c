@@ -4,7 +4,6 @@
  */
 #include <stdlib.h>
 
-#include "cmd/naming.h"
 #include "cmd/rows.h"
 #include "test.h"
 
@@ -62,7 +61,7 @@ static uint32_t sim_stack(struct sim *s, const char *names)
 		module[cnt] = strchr(name, ':');
 		addrs[cnt++] = addr;
 	}
-	stack = profile_stack(s->profile, s->process, addrs, cnt, true, false);
+	stack = profile_stack(s->profile, s->process, addrs, cnt, false);
 	CHECK(stack >= 0);
 	for (uint32_t i = 0; i < cnt; i++) {
 		uint32_t frame = profile_stack_at(s->profile, stack).frames[i];
@@ -415,35 +414,5 @@ TEST(sorted)
 	sim_close(&s);
 }
 
-TEST(kinds)
-{
-	static const struct { const char *path, *function; enum frame_kind kind; } kinds[] = {
-		{ "/srv/app/server", "handle", FRAME_APP },
-		{ "/usr/bin/redis-server", "zmalloc", FRAME_APP },
-		{ "/opt/app/lib/libapp.so", "f", FRAME_APP },
-		{ "/usr/local/lib/libmine.so", "f", FRAME_APP },
-		{ "", "", FRAME_APP },			/* JIT code */
-		{ "", "0x7f0000001234", FRAME_APP },
-		{ "/lib/x86_64-linux-gnu/libc.so.6", "malloc", FRAME_DEPENDENCY },
-		{ "/lib64/ld-linux-x86-64.so.2", "_dl_start", FRAME_DEPENDENCY },
-		{ "/lib/ld-musl-x86_64.so.1", "malloc", FRAME_DEPENDENCY },
-		{ "/usr/lib/x86_64-linux-gnu/libglib-2.0.so.0", "g_malloc", FRAME_DEPENDENCY },
-		{ "/usr/lib64/libssl.so.3", "f", FRAME_DEPENDENCY },
-		{ "/usr/libexec/x", "f", FRAME_DEPENDENCY },
-		{ "/usr/lib/postgresql/15/bin/postgres", "palloc", FRAME_APP },	/* the target itself */
-		{ "/lib", "f", FRAME_APP },
-		{ "/library/x", "f", FRAME_APP },
-		{ "/srv/app/usr/lib/x", "f", FRAME_APP },
-		{ "[vdso]", "__vdso_gettimeofday", FRAME_RUNTIME },
-		{ "/usr/lib/x86_64-linux-gnu/libstdc++.so.6", "operator new(unsigned long)", FRAME_ALLOCATOR },
-		{ "/srv/app/static", "operator new[](unsigned long, std::nothrow_t const&)", FRAME_ALLOCATOR },
-		{ "/srv/app/server", "Pool::operator new(unsigned long)", FRAME_APP },
-	};
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (!CHECK_EQ(naming_kind(kinds[i].path, "/usr/lib/postgresql/15/bin/postgres", kinds[i].function), kinds[i].kind))
-			fprintf(stderr, "of %s in %s\n", kinds[i].function, kinds[i].path);
-}
-
 TEST_MAIN(TEST_CASE(grouped_by_the_first_own_frame), TEST_CASE(raw), TEST_CASE(labels), TEST_CASE(sums),
-	  TEST_CASE(nothing), TEST_CASE(history), TEST_CASE(history_begins), TEST_CASE(sorted), TEST_CASE(kinds))
+	  TEST_CASE(nothing), TEST_CASE(history), TEST_CASE(history_begins), TEST_CASE(sorted))

@@ -15,13 +15,15 @@ static const struct value_type types[] = { { "connections", "connections" }, { N
 static struct stack_event event_make(uint32_t index, const uint64_t *frames, uint32_t cnt, bool cut, size_t *ret_size)
 {
 	struct stack_event e = {
-		.index = index, .frames_cnt = cnt, .outside = cut, .hash = { STACK_HASH_SEED0, STACK_HASH_SEED1 },
+		.index = index, .frames_cnt = cnt, .end = cut ? STACK_CUT_READ : STACK_ENDED,
+		.hash = { STACK_HASH_SEED0, STACK_HASH_SEED1 },
 	};
 
 	for (uint32_t i = 0; i < cnt; i++) {
 		e.frames[i] = frames[i];
 		stack_hash_add(e.hash, frames[i]);
 	}
+	stack_hash_add(e.hash, e.end);
 	*ret_size = offsetof(struct stack_event, frames) + 8ull * cnt;
 	return e;
 }

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "elf/image.h"
 #include "symbol/symbol.h"
+#include "resolve.h"
 #include "symbol/symtab.h"
 #include "target/target.h"
 #include "test.h"
@@ -210,7 +211,7 @@ static void check_file(const char *path, size_t cnt)
 	struct image *img = NULL;
 
 	if (CHECK(fd >= 0) && CHECK(rows.cnt > 100) && CHECK_EQ(image_open(fd, &img), 0) &&
-	    CHECK_EQ(symtab_new(img, &tab), 0)) {
+	    CHECK_EQ(symtab_new(img, NULL, 0, &tab), 0)) {
 		check_inside(tab, &rows, cnt);
 		CHECK(check_gaps(tab, &rows, cnt) > cnt / 20);
 		CHECK(symtab_find(tab, 0) == NULL);
@@ -361,7 +362,7 @@ TEST(rules)
 		TEST_SKIP("no temporary directory, or no cc that assembles");
 	fd = open(path.str, O_RDONLY | O_CLOEXEC);
 	rows = nm_read(path.str);
-	if (CHECK_EQ(image_open(fd, &img), 0) && CHECK_EQ(symtab_new(img, &tab), 0))
+	if (CHECK_EQ(image_open(fd, &img), 0) && CHECK_EQ(symtab_new(img, NULL, 0, &tab), 0))
 		check_rules(tab, &rows);
 	symtab_free(tab);
 	image_free(img);
@@ -374,6 +375,7 @@ TEST(rules)
 
 /* A child and what it wants to be asked about. */
 struct child {
+	struct worker *worker;
 	pid_t pid;
 	int pipe[2];
 	struct target *target;
@@ -400,7 +402,9 @@ static bool child_start(struct child *c, bool (*fill)(uint64_t *addrs), uint64_t
 	close(c->pipe[1]);
 	if (read(c->pipe[0], addrs, 8 * sizeof(*addrs)) != 8 * sizeof(*addrs))
 		return false;
-	return CHECK_EQ(target_open(c->pid, &c->target, &problem, &tgid), 0) && CHECK_EQ(symbolizer_new(&opt, &c->names), 0);
+	return CHECK_EQ(target_open(c->pid, &c->target, &problem, &tgid), 0) &&
+	       CHECK_EQ(worker_start(&resolve_service, &c->worker), 0) &&
+	       CHECK_EQ(symbolizer_new(&opt, c->worker, &c->names), 0);
 }
 
 static void child_end(struct child *c)
@@ -409,6 +413,7 @@ static void child_end(struct child *c)
 	waitpid(c->pid, NULL, 0);
 	close(c->pipe[0]);
 	symbolizer_free(c->names);
+	worker_stop(c->worker);
 	target_free(c->target);
 }
 
@@ -563,7 +568,7 @@ TEST(target_by_hand)
 	struct target t = { .pidfd = -1, .mappings = maps, .mappings_cnt = 3 };
 	struct child c = { .target = &t };
 
-	CHECK_EQ(symbolizer_new(&raw, &c.names), 0);
+	CHECK_EQ(symbolizer_new(&raw, NULL, &c.names), 0);
 	check_name(&c, 0x1000234, false, "lib y.so+0x234", false);
 	check_name(&c, 0x1000000, true, "0x1000000", false);
 	/* the last byte of the mapping is the call */

@@ -11,6 +11,9 @@ int chain_start(const struct profile *p, const struct stack *st)
 	for (uint32_t i = 0; i < st->frames_cnt; i++)
 		if (profile_frame_at(p, st->frames[i])->kind == FRAME_APP)
 			return i;
+	for (uint32_t i = 0; i < st->frames_cnt; i++)
+		if (profile_frame_at(p, st->frames[i])->kind != FRAME_ALLOCATOR)
+			return i;
 	return st->frames_cnt ? 0 : -1;
 }
 
@@ -45,6 +48,30 @@ void chain_add_name(struct text *t, const struct frame *f)
 		text_add(t, text_str(&plain));
 	}
 	text_free(&plain);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+void chain_add_place(struct text *t, const struct frame *f)
+{
+	struct text place = { 0 };
+
+	if (f->file && f->line)
+		text_printf(&place, "%s:%u", base_name(f->file), f->line);
+	else if (f->file)
+		text_add(&place, base_name(f->file));
+	else if (f->module)
+		text_add(&place, base_name(f->module));
+	/* "(anonymous server.js:41)" says it already */
+	if (place.len && !(f->name && *f->name == '(' && strstr(f->name, place.str)))
+		text_printf(t, " %s", place.str);
+	t->failed |= place.failed;
+	text_free(&place);
 }
 
 void chain_add(struct text *t, const struct profile *p, const struct stack *st, uint32_t at, uint32_t max)

@@ -17,10 +17,12 @@
 #include "cmd/leak_plan.h"
 #include "cmd/leak_report.h"
 #include "cmd/options.h"
+#include "cmd/parser.h"
 #include "cmd/pick.h"
 #include "cmd/session.h"
 #include "cmd/sink.h"
 #include "source/leak.h"
+#include "trace/tables.h"
 
 struct leak_args {
 	const char *pid;
@@ -30,6 +32,7 @@ struct leak_args {
 	const char *output;
 	uint64_t top;
 	bool raw;
+	struct naming_options naming;
 	bool dry_run;
 	double max_overhead;
 	uint64_t max_memory;
@@ -64,6 +67,7 @@ static const struct option_spec specs[] = {
 	OPTION_CHOICE(0, "value", A, value, "what is counted", values),
 	OPTION_U64(0, "top", A, top, "N", "rows of the table"),
 	OPTION_FLAG(0, "raw", A, raw, "a row a stack: no grouping by code path"),
+	NAMING_OPTION_ROWS(A, naming),
 	OPTION_SIZE(0, "min-size", A, min_size, "SIZE", "only blocks of at least SIZE (64, 4K)"),
 	OPTION_DURATION(0, "older", A, older_ns, "TIME", "held counts only blocks that are at least so old"),
 	OPTION_PERCENT(0, "max-overhead", A, max_overhead, "PCT|none",
@@ -97,6 +101,7 @@ static void print_help(void)
 /* One life of the target's address space: from the plan to the last report. */
 struct leak_run {
 	const struct leak_args *args;
+	struct worker *worker;
 	struct target *target;
 	struct sink *sink;
 	struct allocators *allocators;
@@ -188,7 +193,7 @@ static int run_exit(const struct leak_run *run, const struct session *s)
 	uint64_t cnt;
 
 	if (!wants_table(run) || run->args->output) {
-		session_say_losses(s);
+		session_say_losses(s, profile_total(run->profile, LEAK_ALLOC_BLOCKS));
 		for (unsigned int i = 0; leak_counter_at(s->source, i, &name, &cnt); i++)
 			if (cnt)
 				log_debug("%s: %" PRIu64, name, cnt);
@@ -215,10 +220,11 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 	};
 	const struct session_config config = {
 		.type = &leak_source,
-		.context = { .target = run->target, .plan = run->plan, .selftest = &run->selftest,
+		.context = { .target = run->target, .plan = run->plan, .selftest = &run->selftest, .worker = run->worker,
 			     .profile = run->profile },
 		.target = run->target,
 		.source_options = &opt,
+		.naming = &run->args->naming,
 		.interval_ns = wants_table(run) && !run->args->output ? run->args->interval_ns : 0,
 		.duration_ns = left_ns,
 		.max_overhead_percent = run->args->max_overhead,
@@ -249,11 +255,11 @@ static void run_close(struct leak_run *run)
 }
 
 /* One life. *ret_end says why it ended. */
-static int run_once(const struct leak_args *args, struct target *t, struct sink *sink, uint64_t left_ns,
-		    enum session_end *ret_end)
+static int run_once(const struct leak_args *args, struct worker *w, struct target *t, struct sink *sink,
+		    uint64_t left_ns, enum session_end *ret_end)
 {
 	struct leak_run run = {
-		.args = args, .target = t, .sink = sink,
+		.args = args, .worker = w, .target = t, .sink = sink,
 		.view = { .type = args->value, .top = args->top, .verbose = args->verbose,
 			  .older = args->older_ns != 0,
 			  .limit_percent = args->max_overhead },
@@ -261,6 +267,8 @@ static int run_once(const struct leak_args *args, struct target *t, struct sink 
 	struct session s = { 0 };
 	int code;
 
+	if (!args->dry_run)
+		unwind_tables_prepare(w, t);	/* while we plan and load */
 	code = leak_plan(t, &run.selftest, &run.allocators, &run.plan);
 	if (code == LEAK_PLAN_EXECED) {
 		*ret_end = SESSION_EXECED;
@@ -330,7 +338,7 @@ static int reopen(struct target **t)
 	return EXIT_DONE;
 }
 
-static int run_lives(const struct leak_args *args, struct target **t, struct sink *sink)
+static int run_lives(const struct leak_args *args, struct worker *w, struct target **t, struct sink *sink)
 {
 	uint64_t end_ns = args->duration_ns != NO_DURATION ? clock_ns() + args->duration_ns : 0;
 	enum session_end end;
@@ -342,7 +350,7 @@ static int run_lives(const struct leak_args *args, struct target **t, struct sin
 		if (end_ns)
 			left_ns = now < end_ns ? end_ns - now : 1;
 		end = SESSION_RUNNING;
-		code = run_once(args, *t, sink, left_ns, &end);
+		code = run_once(args, w, *t, sink, left_ns, &end);
 		if (code == EXIT_LOST)
 			worst = EXIT_LOST;
 		if (end != SESSION_EXECED || (code != EXIT_DONE && code != EXIT_LOST))
@@ -365,12 +373,13 @@ static int check_args(const struct leak_args *args)
 		return log_error(-EINVAL, "--max-memory: the books need at least 1M");
 	if (args->older_ns && args->value > LEAK_HELD_BLOCKS)
 		return log_error(-EINVAL, "--older chooses among held blocks; use it with --value held-bytes or held-blocks");
-	return 0;
+	return naming_check(&args->naming);
 }
 
 static int run_leak(const struct leak_args *args, const char *who)
 {
-	const struct writer *w = writer_find(formats[args->format]);
+	const struct writer *writer = writer_find(formats[args->format]);
+	struct worker *w = NULL;
 	struct target *t = NULL;
 	struct sink sink;
 	int code;
@@ -383,9 +392,10 @@ static int run_leak(const struct leak_args *args, const char *who)
 		target_free(t);
 		return EXIT_FAILED;
 	}
-	if (w && sink.terminal && w->terminal_hint)
-		log_info("%s", w->terminal_hint);
-	code = run_lives(args, &t, &sink);
+	if (writer && sink.terminal && writer->terminal_hint)
+		log_info("%s", writer->terminal_hint);
+	code = worker_start(&parser_service, &w) ? EXIT_FAILED : run_lives(args, w, &t, &sink);
+	worker_stop(w);
 	if (!args->dry_run && (code == EXIT_DONE || code == EXIT_LOST || code == EXIT_STOPPED) && sink_commit(&sink))
 		code = EXIT_FAILED;
 	sink_close(&sink);

@@ -12,6 +12,7 @@
 #include "cmd/chain.h"
 #include "cmd/command.h"
 #include "cmd/leak_report.h"
+#include "cmd/notes.h"
 
 #define MIB (1024.0 * 1024)
 
@@ -53,12 +54,13 @@ static void head_line(const struct leak_view *v, struct report *r)
 	if (cost >= 0)
 		snprintf(cost_text, sizeof(cost_text), cost < 10 ? "%.1f %%" : "%.0f %%", cost);
 	report_head(r, lost_cnt ? REPORT_BAD : cost > METER_WARN_PERCENT ? REPORT_WARN : REPORT_BOLD,
-		    "leak  %s[%d] %s · %s · exact · costs %s%s · lost %s · cut ≥%.1f %%", t->comm, (int)t->pid,
+		    "leak  %s[%d] %s · %s · exact · costs %s%s · lost %s · cut %.1f %%", t->comm, (int)t->pid,
 		    t->exe ? t->exe : "", duration, cost_text, limit, lost,
 		    leak_cut_percent(s->config->context.profile));
 	if (cost > METER_WARN_PERCENT)
 		report_head(r, REPORT_WARN, "the probes take more than %.0f %% of the target's CPU time",
 			    METER_WARN_PERCENT);
+	notes_report(s->config->context.profile, profile_total(s->config->context.profile, LEAK_ALLOC_BLOCKS), v->verbose, r);
 }
 
 /* What grew, and what the books know of it. */
@@ -139,13 +141,6 @@ static void value_cell(const struct leak_view *v, struct report *r, const int64_
 		report_cell(r, "%s", text_count(buf, values[v->type]));
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 /* "handle_upload server via malloc_wrapper", and below it who called. */
 static void code_cell(const struct leak_view *v, struct report *r, const struct row *row)
 {
@@ -169,7 +164,7 @@ static void code_cell(const struct leak_view *v, struct report *r, const struct 
 	const struct frame *f = profile_frame_at(p, st.frames[at]);
 
 	chain_add_name(&name, f);
-	text_printf(&name, " %s", base_name(f->module));
+	chain_add_place(&name, f);
 	if (at) {
 		text_add(&name, " via ");
 		chain_add_name(&name, profile_frame_at(p, st.frames[at - 1]));

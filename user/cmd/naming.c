@@ -5,46 +5,40 @@
 
 #include "cmd/naming.h"
 
-/* Where distributions put their libraries; what lies elsewhere is taken for the user's own. */
-static const char *const library_folders[] = { "/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/" };
-
-/*
- * Functions that a thread or process begins with: a stack that ends in one is whole. The names of glibc,
- * musl and the usual runtimes.
- */
-static const char *const root_functions[] = {
-	"main", "_start", "_start_c", "__libc_start_main", "__libc_start_call_main", "__libc_start_main_impl",
-	"libc_start_main_stage2", "start_thread", "start", "clone", "clone3", "__clone", "__clone3",
-};
-
-enum frame_kind naming_kind(const char *path, const char *exe, const char *function)
+int naming_check(const struct naming_options *opt)
 {
-	if (!strcmp(path, "[vdso]"))
-		return FRAME_RUNTIME;
-	/* the C++ runtime's allocation functions, also where they are linked into the program */
-	if (!strncmp(function, "operator new", 12))
-		return FRAME_ALLOCATOR;
-	if (exe && *path && !strcmp(path, exe))
-		return FRAME_APP;
-	for (size_t i = 0; i < sizeof(library_folders) / sizeof(library_folders[0]); i++)
-		if (!strncmp(path, library_folders[i], strlen(library_folders[i])))
-			return FRAME_DEPENDENCY;
-	return FRAME_APP;
+	struct kinds *k = NULL;
+	int err = kinds_open(opt->app, opt->not_app, &k);
+
+	kinds_free(k);
+	return err;
 }
 
-int naming_open(struct naming *n, struct target *t, struct profile *p, targets_check_fn *is_same, void *ctx)
+int naming_open(struct naming *n, const struct naming_config *config)
 {
-	const struct symbolizer_options opt = { 0 };
+	static const struct naming_options defaults = { 0 };
+	const struct naming_options *opt = config->options ? config->options : &defaults;
+	const struct symbolizer_options symbols = {
+		.no_demangle = opt->no_demangle, .no_inline = opt->no_inline, .debuginfod = opt->debuginfod,
+	};
+	int err;
 
 	*n = (struct naming){
-		.target = t, .profile = p, .targets = { .profile = p, .is_same = is_same, .ctx = ctx },
+		.config = *config,
+		.targets = { .profile = config->profile, .is_same = config->is_same, .ctx = config->ctx },
 	};
-	return symbolizer_new(&opt, &n->symbols);
+	err = kinds_open(opt->app, opt->not_app, &n->kinds);
+	if (!err)
+		err = symbolizer_new(&symbols, config->worker, &n->symbols);
+	if (err)
+		naming_close(n);
+	return err;
 }
 
 void naming_close(struct naming *n)
 {
 	n->symbols = symbolizer_free(n->symbols);
+	n->kinds = kinds_free(n->kinds);
 	targets_close(&n->targets);
 	free(n->pending);
 	n->pending = NULL;
@@ -56,35 +50,92 @@ size_t naming_processes_missed(const struct naming *n)
 	return n->targets.missed_cnt;
 }
 
-/* t: NULL = its process is not there to ask. */
-static int frame_name(struct naming *n, const struct target *t, uint32_t i)
-{
-	const struct frame *f = profile_frame_at(n->profile, i);
-	struct symbol sym;
-	int err;
+/* A batch: frames of one process. t NULL: it is not there to ask. */
+struct batch {
+	struct naming *n;
+	const struct target *t;
+	const uint32_t *frames;
+};
 
-	err = symbolizer_resolve(n->symbols, t, f->addr, f->is_return, &sym);
-	if (err)
-		return err;
-	return profile_frame_name(n->profile, i, sym.name, sym.module,
-				  naming_kind(sym.module, t ? t->exe : NULL, sym.name), false);
+static int on_names(void *ctx, size_t query, const struct symbol_list *list)
+{
+	struct frame_name names[SYMBOL_INLINED_MAX + 1];
+	const struct batch *b = ctx;
+
+	for (uint32_t i = 0; i < list->cnt; i++) {
+		const struct symbol *sym = &list->at[i];
+		const struct kinds_query q = {
+			.function = sym->name, .module = sym->module, .file = sym->file, .exe = b->t ? b->t->exe : NULL,
+		};
+
+		names[i] = (struct frame_name){
+			.name = sym->name, .module = sym->module, .file = sym->file, .line = sym->line,
+			.kind = kinds_of(b->n->kinds, &q), .guessed = sym->guessed,
+		};
+	}
+	return profile_frame_names(b->n->config.profile, b->frames[query], names, list->cnt);
+}
+
+/* The file that takes the longest: it is named while it is read. */
+static void progress_say(struct naming *n, const struct target *t, const struct symbol_query *queries, size_t cnt)
+{
+	const struct target_module *largest = NULL, *last = NULL;
+	struct text what = { 0 };
+	char size[TEXT_BYTES_MAX];
+
+	if (!n->config.progress)
+		return;
+	for (size_t i = 0; t && i < cnt; i++) {
+		const struct target_mapping *map = target_mapping_at(t, queries[i].addr);
+
+		if (!map || !map->module || map->module == last)
+			continue;
+		last = map->module;
+		if (!largest || last->size_bytes > largest->size_bytes)
+			largest = last;
+	}
+	text_add(&what, "reading symbols");
+	if (largest) {
+		const char *slash = strrchr(largest->path, '/');
+
+		text_printf(&what, " of %s (%s)", slash ? slash + 1 : largest->path,
+			    text_bytes(size, largest->size_bytes, false));
+	}
+	progress_begin(n->config.progress, text_str(&what));
+	text_free(&what);
+}
+
+/* Code that was mapped after the last look; after exec the old mappings are the right ones. */
+static void mappings_renew(struct target *t, const struct symbol_query *queries, size_t cnt)
+{
+	for (size_t i = 0; i < cnt; i++) {
+		if (target_mapping_at(t, queries[i].addr))
+			continue;
+		if (target_is_same_image(t))
+			target_refresh(t);
+		return;
+	}
 }
 
 /* Names frames of one process. */
 static int frames_name(struct naming *n, struct target *t, const uint32_t *frames, size_t cnt)
 {
-	bool refreshed = false;
-	int err = 0;
+	struct batch b = { .n = n, .t = t, .frames = frames };
+	struct symbol_query *queries = calloc(cnt, sizeof(*queries));
+	int err;
 
-	for (size_t i = 0; !err && i < cnt; i++) {
-		/* code that was mapped after the last look; after exec the old mappings are the right ones */
-		if (t && !refreshed && !target_mapping_at(t, profile_frame_at(n->profile, frames[i])->addr)) {
-			if (target_is_same_image(t))
-				target_refresh(t);
-			refreshed = true;
-		}
-		err = frame_name(n, t, frames[i]);
+	if (!queries)
+		return -ENOMEM;
+	for (size_t i = 0; i < cnt; i++) {
+		const struct frame *f = profile_frame_at(n->config.profile, frames[i]);
+
+		queries[i] = (struct symbol_query){ .addr = f->addr, .is_return = f->is_return };
 	}
+	if (t)
+		mappings_renew(t, queries, cnt);
+	progress_say(n, t, queries, cnt);
+	err = symbolizer_batch(n->symbols, t, queries, cnt, on_names, &b);
+	free(queries);
 	return err;
 }
 
@@ -99,7 +150,8 @@ static int pending_compare(const void *left, const void *right, void *ctx)
 
 static int pending_fill(struct naming *n)
 {
-	size_t frames_cnt = profile_frames_cnt(n->profile), cnt = n->pending_cnt + frames_cnt - n->frames_seen;
+	const struct profile *p = n->config.profile;
+	size_t frames_cnt = profile_frames_cnt(p), cnt = n->pending_cnt + frames_cnt - n->frames_seen;
 
 	if (n->frames_seen == frames_cnt)
 		return 0;
@@ -111,9 +163,10 @@ static int pending_fill(struct naming *n)
 		n->pending = pending;
 		n->pending_size = cnt * 2;
 	}
-	while (n->frames_seen < frames_cnt)
-		n->pending[n->pending_cnt++] = n->frames_seen++;
-	qsort_r(n->pending, n->pending_cnt, sizeof(*n->pending), pending_compare, n->profile);
+	for (; n->frames_seen < frames_cnt; n->frames_seen++)
+		if (profile_frame_at(p, n->frames_seen)->kind == FRAME_UNNAMED)	/* not an inlined one */
+			n->pending[n->pending_cnt++] = n->frames_seen;
+	qsort_r(n->pending, n->pending_cnt, sizeof(*n->pending), pending_compare, (void *)p);
 	return 0;
 }
 
@@ -126,16 +179,17 @@ static bool is_enough(const struct naming *n, uint64_t opened_before, size_t mis
 /* Names all frames that are pending, but leaves processes for the next call when it is enough for this one. */
 static int pending_name(struct naming *n, bool all)
 {
+	const struct profile *p = n->config.profile;
 	uint64_t opened_before = n->targets.opened_cnt;
 	size_t missed_before = n->targets.missed_cnt;
 	int err = 0;
 
 	while (!err && n->pending_cnt && (all || !is_enough(n, opened_before, missed_before))) {
 		size_t first = n->pending_cnt - 1;
-		uint32_t process = profile_frame_at(n->profile, n->pending[first])->process;
-		struct target *t = n->target;
+		uint32_t process = profile_frame_at(p, n->pending[first])->process;
+		struct target *t = n->config.target;
 
-		while (first && profile_frame_at(n->profile, n->pending[first - 1])->process == process)
+		while (first && profile_frame_at(p, n->pending[first - 1])->process == process)
 			first--;
 		if (!t)
 			err = targets_get(&n->targets, process, &t);
@@ -147,54 +201,14 @@ static int pending_name(struct naming *n, bool all)
 	return err;
 }
 
-/* Where the C library calls main() and a thread's function; it has no name for that when it is stripped. */
-static bool is_unnamed_libc(const struct frame *f)
-{
-	return strstr(f->name, "+0x") && (strstr(f->module, "/libc.so") || strstr(f->module, "/libc-") ||
-					  strstr(f->module, "/libpthread") || strstr(f->module, "/ld-musl"));
-}
-
-/*
- * A walk by frame pointers cannot know where it should have ended. That it stopped short is certain when
- * what came next was no code, or when the outermost frame has a name, and in both cases that frame is none
- * that stacks begin with.
- */
-static bool stack_is_cut(const struct naming *n, const struct stack *st)
-{
-	const struct frame *outermost;
-
-	if (st->label || !st->frames_cnt)
-		return false;
-	outermost = profile_frame_at(n->profile, st->frames[st->frames_cnt - 1]);
-	/* nobody was there to ask what it is */
-	if (!n->target && !*outermost->module && !strncmp(outermost->name, "0x", 2))
-		return st->cut;
-	if (is_unnamed_libc(outermost) || (!st->cut && strstr(outermost->name, "+0x")))
-		return false;
-	for (size_t i = 0; i < sizeof(root_functions) / sizeof(root_functions[0]); i++)
-		if (!strcmp(outermost->name, root_functions[i]))
-			return false;
-	return true;
-}
-
-static bool stack_is_named(const struct naming *n, const struct stack *st)
-{
-	return !st->frames_cnt || profile_frame_at(n->profile, st->frames[st->frames_cnt - 1])->kind != FRAME_UNNAMED;
-}
-
 int naming_update(struct naming *n, bool last)
 {
-	size_t stacks_cnt = profile_stacks_cnt(n->profile);
 	int err = pending_fill(n);
 
-	if (!err)
+	if (!err && n->pending_cnt) {
 		err = pending_name(n, last);
-	for (; !err && n->stacks_seen < stacks_cnt; n->stacks_seen++) {
-		struct stack st = profile_stack_at(n->profile, n->stacks_seen);
-
-		if (!stack_is_named(n, &st))
-			break;
-		profile_stack_set_cut(n->profile, n->stacks_seen, stack_is_cut(n, &st));
+		if (n->config.progress)
+			progress_end(n->config.progress);
 	}
 	return err;
 }

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cmd/kinds.h"
+#include "cmd/options.h"
+#include "cmd/progress.h"
 #include "cmd/targets.h"
 #include "profile/profile.h"
 #include "symbol/symbol.h"
@@ -17,22 +20,51 @@
 
 #define NAMING_OPENED_MAX	64	/* processes that a call opens: some milliseconds each */
 
+/* What the user says about names, the same in all commands. Zeros are the defaults. */
+struct naming_options {
+	bool no_demangle;
+	bool no_inline;
+	bool debuginfod;
+	const char *app, *not_app;	/* see kinds_open() */
+};
+
+/* The rows of an option table; s has a field of this struct. */
+#define NAMING_OPTION_ROWS(s, field) \
+	OPTION_STRING(0, "app", s, field.app, "REGEX", "what is your own code, by function, file or source file"), \
+	OPTION_STRING(0, "not-app", s, field.not_app, "REGEX", "what is not, although it looks like it"), \
+	OPTION_FLAG(0, "no-inline", s, field.no_inline, "no frames for inlined functions"), \
+	OPTION_FLAG(0, "no-demangle", s, field.no_demangle, "names as the compiler or the JIT writes them"), \
+	OPTION_FLAG(0, "debuginfod", s, field.debuginfod, "ask the servers of DEBUGINFOD_URLS for debug information")
+
+/* Whether they can be used; -EINVAL, printed: a wrong command line. -ENOMEM. */
+int naming_check(const struct naming_options *opt);
+
+/* All of it is borrowed until naming_close(). */
+struct naming_config {
+	const struct naming_options *options;	/* NULL = the defaults */
+	struct worker *worker;		/* reads the files; NULL: there are only addresses */
+	/*
+	 * The one process that all frames are of. NULL: frames of any process of the profile, each of which is one program:
+	 * after exec it is another process.
+	 */
+	struct target *target;
+	struct profile *profile;
+	targets_check_fn *is_same;	/* without a target; may be NULL */
+	void *ctx;			/* of is_same */
+	struct progress *progress;	/* may be NULL */
+};
+
 struct naming {
+	struct naming_config config;
 	struct symbolizer *symbols;
-	struct target *target;		/* borrowed; NULL: frames of any process */
-	struct targets targets;		/* then */
-	struct profile *profile;	/* borrowed */
+	struct kinds *kinds;
+	struct targets targets;		/* without a target */
 	uint32_t *pending;		/* frames without a name (FRAME_UNNAMED) */
 	size_t pending_cnt, pending_size;
 	size_t frames_seen;		/* what came before has a name or is pending */
-	size_t stacks_seen;
 };
 
-/*
- * t: the one process that all frames are of. NULL: frames of any process of the profile, each of which is one program:
- * after exec it is another process. is_same (with its ctx) may be NULL then.
- */
-int naming_open(struct naming *n, struct target *t, struct profile *p, targets_check_fn *is_same, void *ctx);
+int naming_open(struct naming *n, const struct naming_config *config);
 void naming_close(struct naming *n);
 /*
  * Names what was added since the last call; with many processes only as much as a call may take, the newest processes
@@ -41,11 +73,5 @@ void naming_close(struct naming *n);
 int naming_update(struct naming *n, bool last);
 /* Processes whose frames have only addresses for names: they had ended, or could not be read. */
 size_t naming_processes_missed(const struct naming *n);
-
-/*
- * Whose code a file is. path: as the target sees it; "" for anonymous memory (JIT code). exe: the target's own
- * executable, which is the user's code wherever it lies.
- */
-enum frame_kind naming_kind(const char *path, const char *exe, const char *function);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "cmd/command.h"
 #include "cmd/options.h"
+#include "cmd/parser.h"
 #include "cmd/pick.h"
 #include "cmd/ports_report.h"
 #include "cmd/session.h"
@@ -32,6 +33,7 @@ struct ports_args {
 	int value;
 	uint64_t top;
 	bool raw;
+	struct naming_options naming;
 	bool exact_tw, bind, udp;
 	uint64_t max_memory;
 	bool verbose;
@@ -64,6 +66,7 @@ static const struct option_spec specs[] = {
 	OPTION_CHOICE(0, "value", A, value, "what folded stacks count", values),
 	OPTION_U64(0, "top", A, top, "N", "rows of the table"),
 	OPTION_FLAG(0, "raw", A, raw, "whole stacks of connects, libraries included"),
+	NAMING_OPTION_ROWS(A, naming),
 	OPTION_FLAG(0, "exact-time-wait", A, exact_tw,
 		    "follow each TIME_WAIT socket to its end (tcp_tw_reuse=1); a connection costs more"),
 	OPTION_FLAG(0, "bind", A, bind, "watch bind() with port 0, too, and who finds none"),
@@ -95,6 +98,7 @@ static void print_help(void)
 
 struct ports_run {
 	const struct ports_args *args;
+	struct worker *worker;
 	struct ports_options options;
 	struct sink sink;
 	struct ports *model;
@@ -194,7 +198,7 @@ static void say_counters(const struct ports_run *run)
 	uint64_t cnt;
 
 	if (!wants_table(run) || run->args->output)
-		session_say_losses(&run->session);
+		session_say_losses(&run->session, profile_total(run->profile, PORTS_CONNECTIONS));
 	for (unsigned int i = 0; ports_counter_at(run->session.source, i, &name, &cnt); i++)
 		if (cnt)
 			log_debug("%s: %" PRIu64, name, cnt);
@@ -212,8 +216,9 @@ static int run_session(struct ports_run *run)
 	const struct ports_args *args = run->args;
 	const struct session_config config = {
 		.type = &ports_source,
-		.context = { .profile = run->profile },
+		.context = { .profile = run->profile, .worker = run->worker },
 		.source_options = &run->options,
+		.naming = &args->naming,
 		.interval_ns = wants_table(run) && !args->output ? args->interval_ns : 0,
 		.duration_ns = args->duration_ns != NO_DURATION ? args->duration_ns : 0,
 		.max_overhead_percent = -1,
@@ -342,11 +347,12 @@ static int run_ports(const struct ports_args *args, const char *who)
 	run.options.exact_tw = args->exact_tw;
 	run.options.bind = args->bind;
 	run.options.udp = args->udp;
-	code = run_session(&run);
+	code = worker_start(&parser_service, &run.worker) ? EXIT_FAILED : run_session(&run);
 	if ((code == EXIT_DONE || code == EXIT_LOST) && sink_commit(&run.sink))
 		code = EXIT_FAILED;
 out:
 	sink_close(&run.sink);
+	worker_stop(run.worker);
 	profile_free(run.profile);
 	ports_free(run.model);
 	return code;
@@ -368,7 +374,7 @@ static int check_args(const struct ports_args *args)
 		return log_error(-EINVAL, "--netns: a name of `ip netns`, a file, or a PID");
 	if (args->value && args->format != FORMAT_FOLDED)
 		return log_error(-EINVAL, "--value is for folded stacks: add -f folded");
-	return 0;
+	return naming_check(&args->naming);
 }
 
 int cmd_ports(int argc, char **argv)

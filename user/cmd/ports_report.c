@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "cmd/notes.h"
 #include "cmd/ports_report.h"
 
 #define NS_PER_S		1000000000ll
@@ -116,6 +117,8 @@ static void head_line(const struct ports_view *v, const struct ports_shown *show
 	const struct ports *p = v->ports;
 	uint32_t usable = shown->cnt ? shown->usable : only_usable(p);
 	char alarms[TEXT_BYTES_MAX], fine[TEXT_BYTES_MAX], lost[TEXT_BYTES_MAX], cnt[TEXT_BYTES_MAX], capacity[64] = "";
+	int type = profile_type_find(v->stacks, "connections");
+	int64_t connections_cnt = type < 0 ? 0 : profile_total(v->stacks, type);
 	uint64_t lost_cnt = profile_lost(v->stacks);
 
 	if (usable != PORTS_INF)
@@ -123,6 +126,7 @@ static void head_line(const struct ports_view *v, const struct ports_shown *show
 	report_head(r, lost_cnt ? REPORT_BAD : REPORT_BOLD, "ports  %s%s · %s alarm%s, %s fine · lost %s",
 		    v->title, capacity, text_count(alarms, p->alarms_cnt), p->alarms_cnt == 1 ? "" : "s",
 		    text_count(fine, p->fine_cnt), text_count(lost, (int64_t)lost_cnt));
+	notes_report(v->stacks, connections_cnt < 0 ? 0 : connections_cnt, v->verbose, r);
 }
 
 /* What is wrong with namespaces as a whole. */

@@ -47,7 +47,10 @@ static int row_name(const struct rows *r, uint32_t stack, const struct stack *st
 		text_add(ret, st->label);
 	} else {
 		f = profile_frame_at(r->profile, st->frames[at]);
-		text_printf(ret, "%s\n%s", f->name, f->module);
+		text_printf(ret, "%s\n%s", f->name, f->module ? f->module : "");
+		/* code without a file of its own: functions of one name are told apart by their sources */
+		if (f->file && f->module && *f->module == '[')
+			text_printf(ret, "\n%s", f->file);
 	}
 	return ret->failed ? -ENOMEM : 0;
 }

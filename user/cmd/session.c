@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/worker.h"
+#include "cmd/notes.h"
 #include "cmd/session.h"
 
 #define TICK_PERIOD_NS	1000000000ull
@@ -282,6 +284,20 @@ static int loop_run(struct session *s, const struct loop *l)
 	return err;
 }
 
+/* While the worker reads a large file, what the source sends must not be lost, and its price not be forgotten. */
+static void pump(void *ctx)
+{
+	struct session *s = ctx;
+	uint64_t now = clock_ns();
+
+	progress_tick(&s->progress);
+	s->config->type->on_event(s->source);
+	if (s->config->target && s->end == SESSION_RUNNING && now - s->pumped_ns >= TICK_PERIOD_NS) {
+		s->pumped_ns = now;
+		meter_update(s);
+	}
+}
+
 static int session_attach(struct session *s)
 {
 	int err = s->config->type->attach(s->source);
@@ -289,6 +305,17 @@ static int session_attach(struct session *s)
 	s->start_ns = clock_ns();
 	s->start_wall_s = time(NULL);
 	return target_attached(s, err);
+}
+
+static int names_open(struct session *s)
+{
+	const struct session_config *c = s->config;
+	const struct naming_config names = {
+		.options = c->naming, .worker = c->context.worker, .target = c->target, .profile = c->context.profile,
+		.is_same = c->is_same, .ctx = c->ctx, .progress = &s->progress,
+	};
+
+	return naming_open(&s->naming, &names);
 }
 
 int session_run(struct session *s, const struct session_config *config)
@@ -299,7 +326,7 @@ int session_run(struct session *s, const struct session_config *config)
 	*s = (struct session){ .config = config, .exit_status = -1 };
 	err = loop_open(&l);
 	if (!err)
-		err = naming_open(&s->naming, config->target, config->context.profile, config->is_same, config->ctx);
+		err = names_open(s);
 	if (err) {
 		log_error(err, "preparing the session: %s", strerror(-err));
 		goto out;
@@ -310,6 +337,8 @@ int session_run(struct session *s, const struct session_config *config)
 	err = session_attach(s);
 	if (err)
 		goto out;
+	if (config->context.worker)
+		worker_set_pump(config->context.worker, config->type->fd(s->source), pump, s);
 	err = loop_fill(&l, s);
 	if (err) {
 		log_error(err, "preparing the session: %s", strerror(-err));
@@ -329,7 +358,7 @@ out:
 	return err;
 }
 
-void session_say_losses(const struct session *s)
+void session_say_losses(const struct session *s, uint64_t events_cnt)
 {
 	const struct profile *p = s->config->context.profile;
 
@@ -339,10 +368,13 @@ void session_say_losses(const struct session *s)
 		if (l.cnt)
 			log_error(-ENOSPC, "lost: %" PRIu64 " %s", l.cnt, l.name);
 	}
+	notes_say(p, events_cnt);
 }
 
 void session_close(struct session *s)
 {
+	if (s->config->context.worker)
+		worker_set_pump(s->config->context.worker, -1, NULL, NULL);
 	naming_close(&s->naming);
 	if (s->source)
 		s->source = s->config->type->close(s->source);

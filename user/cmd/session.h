@@ -11,6 +11,7 @@
 
 #include "cmd/meter.h"
 #include "cmd/naming.h"
+#include "cmd/progress.h"
 #include "source/source.h"
 
 enum session_end {
@@ -30,6 +31,7 @@ struct session_config {
 	struct source_context context;
 	struct target *target;		/* NULL: the whole machine; then nothing is metered and there is no brake */
 	const void *source_options;
+	const struct naming_options *naming;	/* NULL = the defaults */
 	uint64_t interval_ns;		/* between snapshots; 0 = only the last one */
 	uint64_t duration_ns;		/* 0 = until something ends it */
 	double max_overhead_percent;	/* < 0 = no brake */
@@ -50,11 +52,13 @@ struct session {
 	const struct session_config *config;
 	struct source *source;
 	struct naming naming;
+	struct progress progress;	/* what takes long; the worker's pump calls progress_tick() */
 	struct meter meter;	/* empty without a target */
 	enum session_end end;
 	int exit_status;	/* as wait(2) has it; -1 = unknown */
 	uint64_t start_ns;	/* when everything counted, CLOCK_MONOTONIC */
 	uint64_t now_ns;	/* of the present snapshot */
+	uint64_t pumped_ns;	/* when the meter was last read while the worker was waited for */
 	int64_t start_wall_s;	/* the start as wall clock time */
 };
 
@@ -71,7 +75,10 @@ void session_hold_signals(bool hold);
 int session_run(struct session *s, const struct session_config *config);
 void session_close(struct session *s);
 
-/* What was lost, on stderr, also with -q: for results that do not say it themselves. */
-void session_say_losses(const struct session *s);
+/*
+ * What was lost, on stderr, also with -q, and without it what is noted: for results that do not say it themselves.
+ * events_cnt: what the notes are a part of.
+ */
+void session_say_losses(const struct session *s, uint64_t events_cnt);
 
 #endif

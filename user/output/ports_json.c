@@ -80,6 +80,18 @@ static void losses_write(struct writing *w)
 		json_object_end(&w->j);
 	}
 	json_list_end(&w->j);
+	json_list(&w->j, "notes");
+	for (size_t i = 0; i < profile_notes_cnt(w->stacks); i++) {
+		struct note n = profile_note_at(w->stacks, i);
+
+		if (!n.cnt)
+			continue;
+		json_object(&w->j, NULL);
+		json_string(&w->j, "name", n.name);
+		json_u64(&w->j, "count", n.cnt);
+		json_object_end(&w->j);
+	}
+	json_list_end(&w->j);
 }
 
 static void pools_write(struct json *j, const char *key, const struct ports_netns *ns, bool udp)

@@ -2,33 +2,36 @@
 /*
  * Frames and stacks are interned: what is equal is stored once and known by an index.
  *
- *	frame_index   hash of (process, addr, is_return)  -> frame
+ *	frames        see frames.h
  *	stack_index   hash of (process, cut, frames)      -> stack
- *	frames        blocks of FRAMES_A_BLOCK, so that a frame never moves
  *	pool          blocks of frame indexes, innermost first; a stack points into one
  *	values        types_cnt numbers a stack, one stack after the other
  *
- * A stack costs 4 bytes a frame and about 60 beside them. Nothing is ever removed, so the two hash tables
- * need no tombstones, and a slot carries the upper half of its hash: most misses never touch the object.
+ * A stack costs 4 bytes a frame and about 80 beside them. Nothing is ever removed.
+ *
+ * With inlined functions a stack is shown by a second list of frames, made when it is first asked for after all its
+ * frames have names, so each is made once, and a stack without inlined functions needs none. The first list remains
+ * what the stack is known by.
  */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi.h"
 #include "base/hashmap.h"
+#include "profile/frames.h"
 #include "profile/profile.h"
 
-#define FRAMES_A_BLOCK 1024
 #define POOL_BLOCK_CNT 16384	/* 64 KiB of indexes: small beside a profile, far longer than any stack */
 #define LOSSES_MAX 64		/* names are constants of the sources, each of which has about ten */
-#define INDEX_SLOTS_MIN 256	/* a power of two */
+#define NOTES_MAX 64
 
-/* A slot: the upper 32 bits of the hash, and the index + 1 below; 0 = empty. */
-struct index {
-	uint64_t *slots;
-	size_t size;	/* a power of two, or 0 */
-	size_t cnt;
+/* How a stack is shown. */
+struct shown {
+	const uint32_t *frames;
+	uint32_t frames_cnt;
+	uint32_t renames;	/* of the profile's frames, when it was made; from 1 on */
 };
 
 struct pool_block {
@@ -42,27 +45,24 @@ struct profile {
 	const struct value_type *types;
 	size_t types_cnt;
 
-	struct frame **frame_blocks;
-	size_t frame_blocks_cnt;
-	size_t frames_cnt;
-	struct index frame_index;
+	struct frames frames;
 
-	struct stack *stacks;
+	struct stack *stacks;	/* with the frames that they are known by */
+	struct shown *shown;	/* of each; zeros = not made yet */
 	int64_t *values;
 	size_t stacks_cnt;
-	size_t stacks_size;	/* room in stacks and in values */
+	size_t stacks_size;	/* room in stacks, shown and values */
 	struct index stack_index;
 	struct pool_block *pool;	/* the one that is filled comes first */
 
 	struct process **processes;
 	size_t processes_cnt, processes_size;
 
-	char **modules;		/* many frames share few modules: one copy of each name */
-	size_t modules_cnt;
-	struct hashmap *module_index;
-
 	struct loss losses[LOSSES_MAX];
 	size_t losses_cnt;
+	struct note notes[NOTES_MAX];
+	size_t notes_cnt;
+	uint64_t unshown_cnt;	/* of a loss: see shown_make() */
 };
 
 struct profile *profile_new(const struct value_type *types)
@@ -74,24 +74,14 @@ struct profile *profile_new(const struct value_type *types)
 	p->types = types;
 	while (types[p->types_cnt].name)
 		p->types_cnt++;
-	p->module_index = hashmap_new();
-	return p->module_index ? p : profile_free(p);
-}
-
-static void frames_free(struct profile *p)
-{
-	for (size_t i = 0; i < p->frames_cnt; i++)
-		free(p->frame_blocks[i / FRAMES_A_BLOCK][i % FRAMES_A_BLOCK].name);
-	for (size_t i = 0; i < p->frame_blocks_cnt; i++)
-		free(p->frame_blocks[i]);
-	free(p->frame_blocks);
+	return frames_open(&p->frames) ? profile_free(p) : p;
 }
 
 struct profile *profile_free(struct profile *p)
 {
 	if (!p)
 		return NULL;
-	frames_free(p);
+	frames_close(&p->frames);
 	while (p->pool) {
 		struct pool_block *next = p->pool->next;
 
@@ -102,117 +92,13 @@ struct profile *profile_free(struct profile *p)
 		free(p->processes[i]->comm);
 		free(p->processes[i]);
 	}
-	for (size_t i = 0; i < p->modules_cnt; i++)
-		free(p->modules[i]);
-	free(p->modules);
-	hashmap_free(p->module_index);
 	free(p->processes);
-	free(p->frame_index.slots);
 	free(p->stack_index.slots);
 	free(p->stacks);
+	free(p->shown);
 	free(p->values);
 	free(p);
 	return NULL;
-}
-
-/* One step of a multiply-and-fold hash; the constant is that of splitmix64. */
-static uint64_t hash_step(uint64_t h, uint64_t word)
-{
-	h = (h ^ word) * 0xbf58476d1ce4e5b9ull;
-	return h ^ h >> 29;
-}
-
-static int index_grow(struct index *ix)
-{
-	size_t size = ix->size ? ix->size * 2 : INDEX_SLOTS_MIN;
-	uint64_t *slots = calloc(size, sizeof(*slots));
-
-	if (!slots)
-		return -ENOMEM;
-	for (size_t i = 0; i < ix->size; i++) {
-		/* the upper half of the hash says where it goes: size stays below 2^32 */
-		size_t at = ix->slots[i] >> 32 & (size - 1);
-
-		if (!ix->slots[i])
-			continue;
-		while (slots[at])
-			at = (at + 1) & (size - 1);
-		slots[at] = ix->slots[i];
-	}
-	free(ix->slots);
-	ix->slots = slots;
-	ix->size = size;
-	return 0;
-}
-
-/* Makes room for one more, so that the slot found afterwards stays where it is. */
-static int index_reserve(struct index *ix)
-{
-	return (ix->cnt + 1) * 3 > ix->size * 2 ? index_grow(ix) : 0;
-}
-
-static void index_set(struct index *ix, size_t at, uint64_t hash, size_t value)
-{
-	ix->slots[at] = (hash & 0xffffffff00000000ull) | (value + 1);
-	ix->cnt++;
-}
-
-static struct frame *frame_get(const struct profile *p, size_t i)
-{
-	return &p->frame_blocks[i / FRAMES_A_BLOCK][i % FRAMES_A_BLOCK];
-}
-
-static int frame_add(struct profile *p, uint32_t process, uint64_t addr, bool is_return, uint32_t *ret)
-{
-	size_t block = p->frames_cnt / FRAMES_A_BLOCK;
-
-	if (p->frames_cnt >= INT_MAX)
-		return -EOVERFLOW;
-	if (block == p->frame_blocks_cnt) {
-		struct frame **blocks = realloc(p->frame_blocks, (block + 1) * sizeof(*blocks));
-
-		if (!blocks)
-			return -ENOMEM;
-		p->frame_blocks = blocks;
-		blocks[block] = calloc(FRAMES_A_BLOCK, sizeof(**blocks));
-		if (!blocks[block])
-			return -ENOMEM;
-		p->frame_blocks_cnt++;
-	}
-	*ret = p->frames_cnt;
-	*frame_get(p, p->frames_cnt++) = (struct frame){
-		.addr = addr, .process = process, .is_return = is_return,
-	};
-	return 0;
-}
-
-static int frame_intern(struct profile *p, uint32_t process, uint64_t addr, bool is_return, uint32_t *ret)
-{
-	uint64_t hash = hash_step(hash_step(addr, (uint64_t)process << 1 | is_return), 0);
-	size_t at;
-	int err;
-
-	err = index_reserve(&p->frame_index);
-	if (err)
-		return err;
-	for (at = hash >> 32 & (p->frame_index.size - 1); p->frame_index.slots[at];
-	     at = (at + 1) & (p->frame_index.size - 1)) {
-		uint64_t slot = p->frame_index.slots[at];
-		const struct frame *f;
-
-		if ((slot ^ hash) >> 32)
-			continue;
-		f = frame_get(p, (uint32_t)slot - 1);
-		if (f->addr == addr && f->process == process && f->is_return == is_return) {
-			*ret = (uint32_t)slot - 1;
-			return 0;
-		}
-	}
-	err = frame_add(p, process, addr, is_return, ret);
-	if (err)
-		return err;
-	index_set(&p->frame_index, at, hash, *ret);
-	return 0;
 }
 
 /* Room for cnt indexes at the end of the pool; they are not used up yet. NULL when memory is short. */
@@ -235,6 +121,7 @@ static int stacks_reserve(struct profile *p)
 {
 	size_t size = p->stacks_size ? p->stacks_size + p->stacks_size / 2 : 64;
 	struct stack *stacks;
+	struct shown *shown;
 	int64_t *values;
 
 	if (p->stacks_cnt < p->stacks_size)
@@ -245,6 +132,10 @@ static int stacks_reserve(struct profile *p)
 	if (!stacks)
 		return -ENOMEM;
 	p->stacks = stacks;
+	shown = realloc(p->shown, size * sizeof(*shown));
+	if (!shown)
+		return -ENOMEM;
+	p->shown = shown;
 	values = realloc(p->values, (size * p->types_cnt + 1) * sizeof(*values));
 	if (!values)
 		return -ENOMEM;
@@ -255,7 +146,7 @@ static int stacks_reserve(struct profile *p)
 
 static bool stack_equal(const struct stack *a, const struct stack *b)
 {
-	if (a->process != b->process || a->cut_key != b->cut_key || a->frames_cnt != b->frames_cnt)
+	if (a->process != b->process || a->cut != b->cut || a->frames_cnt != b->frames_cnt)
 		return false;
 	if (a->label || b->label)
 		return a->label && b->label && !strcmp(a->label, b->label);
@@ -265,38 +156,37 @@ static bool stack_equal(const struct stack *a, const struct stack *b)
 /* Index of the stack that is equal to s, which is added when there is none; *ret_added says so. */
 static int stack_intern(struct profile *p, const struct stack *s, bool *ret_added)
 {
-	uint64_t hash = hash_step(s->process, s->cut_key);
+	uint64_t hash = index_hash(s->process, s->cut);
 	size_t at;
 	int err;
 
 	for (uint32_t i = 0; i < s->frames_cnt; i++)
-		hash = hash_step(hash, s->frames[i]);
+		hash = index_hash(hash, s->frames[i]);
 	if (s->label)
-		hash = hash_step(hash, hash_bytes(s->label, strlen(s->label)));
+		hash = index_hash(hash, hash_bytes(s->label, strlen(s->label)));
 	err = index_reserve(&p->stack_index);
 	if (!err)
 		err = stacks_reserve(p);
 	if (err)
 		return err;
 	*ret_added = false;
-	for (at = hash >> 32 & (p->stack_index.size - 1); p->stack_index.slots[at];
-	     at = (at + 1) & (p->stack_index.size - 1)) {
+	for (at = index_first(&p->stack_index, hash); p->stack_index.slots[at]; at = index_next(&p->stack_index, at)) {
 		uint64_t slot = p->stack_index.slots[at];
 
 		if (!((slot ^ hash) >> 32) && stack_equal(&p->stacks[(uint32_t)slot - 1], s))
 			return (uint32_t)slot - 1;
 	}
 	p->stacks[p->stacks_cnt] = *s;
+	p->shown[p->stacks_cnt] = (struct shown){ 0 };
 	memset(p->values + p->stacks_cnt * p->types_cnt, 0, p->types_cnt * sizeof(*p->values));
 	index_set(&p->stack_index, at, hash, p->stacks_cnt);
 	*ret_added = true;
 	return p->stacks_cnt++;
 }
 
-int profile_stack(struct profile *p, uint32_t process, const uint64_t *addrs, uint32_t addrs_cnt,
-		  bool first_is_return, bool cut)
+int profile_stack(struct profile *p, uint32_t process, const uint64_t *addrs, uint32_t addrs_cnt, bool cut)
 {
-	struct stack s = { .frames_cnt = addrs_cnt, .process = process, .cut = cut, .cut_key = cut };
+	struct stack s = { .frames_cnt = addrs_cnt, .process = process, .cut = cut };
 	uint32_t *frames;
 	bool added;
 	int stack, err;
@@ -307,7 +197,10 @@ int profile_stack(struct profile *p, uint32_t process, const uint64_t *addrs, ui
 	if (!frames)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < addrs_cnt; i++) {
-		err = frame_intern(p, process, addrs[i], i || first_is_return, &frames[i]);
+		/* the whole top byte is the tag: bit 56 alone is also set in what others put there */
+		bool exact = addrs[i] >> 56 == STACK_FRAME_EXACT >> 56;
+
+		err = frames_intern(&p->frames, process, exact ? STACK_FRAME_ADDR(addrs[i]) : addrs[i], !exact, &frames[i]);
 		if (err)
 			return err;
 	}
@@ -328,77 +221,88 @@ int profile_stack_label(struct profile *p, uint32_t process, const char *label)
 	return stack_intern(p, &s, &added);
 }
 
-void profile_stack_set_cut(struct profile *p, uint32_t stack, bool cut)
-{
-	p->stacks[stack].cut = cut;
-}
-
 size_t profile_stacks_cnt(const struct profile *p)
 {
 	return p->stacks_cnt;
 }
 
+/* Frames that a stack is shown with, when all of its own have names; 0 before that. */
+static uint32_t shown_count(const struct profile *p, const struct stack *st)
+{
+	uint32_t cnt = 0, first;
+
+	for (uint32_t i = 0; i < st->frames_cnt; i++) {
+		if (frames_at(&p->frames, st->frames[i])->kind == FRAME_UNNAMED)
+			return 0;
+		cnt += 1 + frames_inlined(&p->frames, st->frames[i], &first);
+	}
+	return cnt;
+}
+
+static void shown_make(struct profile *p, const struct stack *st, struct shown *s)
+{
+	uint32_t cnt = shown_count(p, st), at = 0;
+	uint32_t *frames;
+
+	if (!cnt)
+		return;
+	s->frames = st->frames;
+	s->frames_cnt = st->frames_cnt;
+	s->renames = p->frames.renames + 1;
+	if (cnt == st->frames_cnt)
+		return;
+	frames = pool_reserve(p, cnt);
+	if (!frames) {
+		profile_loss_set(p, "stacks without inlined functions: out of memory", ++p->unshown_cnt);
+		return;
+	}
+	for (uint32_t i = 0; i < st->frames_cnt; i++) {
+		uint32_t first, inlined = frames_inlined(&p->frames, st->frames[i], &first);
+
+		for (uint32_t j = 0; j < inlined; j++)
+			frames[at++] = first + j;
+		frames[at++] = st->frames[i];
+	}
+	p->pool->used_cnt += cnt;
+	s->frames = frames;
+	s->frames_cnt = cnt;
+}
+
 struct stack profile_stack_at(const struct profile *p, uint32_t stack)
 {
-	return p->stacks[stack];
+	struct stack st = p->stacks[stack];
+	struct shown *s = &p->shown[stack];
+
+	if (s->renames != p->frames.renames + 1)
+		shown_make((struct profile *)p, &p->stacks[stack], s);	/* remembers what was true before */
+	if (s->renames) {
+		st.frames = s->frames;
+		st.frames_cnt = s->frames_cnt;
+	}
+	return st;
 }
 
 size_t profile_frames_cnt(const struct profile *p)
 {
-	return p->frames_cnt;
+	return p->frames.cnt;
 }
 
 const struct frame *profile_frame_at(const struct profile *p, uint32_t frame)
 {
-	return frame_get(p, frame);
+	return frames_at(&p->frames, frame);
 }
 
-static int module_intern(struct profile *p, const char *module, char **ret)
+int profile_frame_names(struct profile *p, uint32_t frame, const struct frame_name *names, uint32_t cnt)
 {
-	size_t len = strlen(module);
-	char **modules;
-	uint64_t i;
-	char *copy;
-
-	if (hashmap_get(p->module_index, module, len, &i)) {
-		*ret = p->modules[i];
-		return 0;
-	}
-	modules = realloc(p->modules, (p->modules_cnt + 1) * sizeof(*modules));
-	if (!modules)
-		return -ENOMEM;
-	p->modules = modules;
-	copy = strdup(module);
-	if (!copy || hashmap_put(p->module_index, module, len, p->modules_cnt)) {
-		free(copy);
-		return -ENOMEM;
-	}
-	*ret = modules[p->modules_cnt++] = copy;
-	return 0;
+	return frames_name(&p->frames, frame, names, cnt);
 }
 
 int profile_frame_name(struct profile *p, uint32_t frame, const char *name, const char *module,
 		       enum frame_kind kind, bool guessed)
 {
-	struct frame *f = frame_get(p, frame);
-	char *module_copy = NULL;
-	char *name_copy;
-	int err;
+	const struct frame_name one = { .name = name, .module = module, .kind = kind, .guessed = guessed };
 
-	if (module) {
-		err = module_intern(p, module, &module_copy);
-		if (err)
-			return err;
-	}
-	name_copy = strdup(name);
-	if (!name_copy)
-		return -ENOMEM;
-	free(f->name);
-	f->name = name_copy;
-	f->module = module_copy;
-	f->kind = kind;
-	f->guessed = guessed;
-	return 0;
+	return frames_name(&p->frames, frame, &one, 1);
 }
 
 int profile_process_add(struct profile *p, int pid, const char *comm)
@@ -483,6 +387,16 @@ int64_t profile_value(const struct profile *p, uint32_t stack, int type)
 	return p->values[stack * p->types_cnt + type];
 }
 
+int64_t profile_total(const struct profile *p, int type)
+{
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < p->stacks_cnt; i++)
+		if (__builtin_add_overflow(sum, profile_value(p, i, type), &sum))
+			return INT64_MAX;
+	return sum;
+}
+
 void profile_values_clear(struct profile *p)
 {
 	if (p->values)
@@ -523,4 +437,30 @@ uint64_t profile_lost(const struct profile *p)
 	for (size_t i = 0; i < p->losses_cnt; i++)
 		sum += p->losses[i].cnt;
 	return sum;
+}
+
+void profile_note_set(struct profile *p, const char *name, uint64_t cnt)
+{
+	size_t i;
+
+	for (i = 0; i < p->notes_cnt && strcmp(p->notes[i].name, name); i++)
+		;
+	if (i == NOTES_MAX) {
+		p->notes[i - 1].name = "other notes";
+		p->notes[i - 1].cnt += cnt;
+		return;
+	}
+	if (i == p->notes_cnt)
+		p->notes_cnt++;
+	p->notes[i] = (struct note){ .name = name, .cnt = cnt };
+}
+
+size_t profile_notes_cnt(const struct profile *p)
+{
+	return p->notes_cnt;
+}
+
+struct note profile_note_at(const struct profile *p, size_t i)
+{
+	return p->notes[i];
 }

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "source/books.h"
+#include "trace/chunks.h"
 
 #define DRAIN_SLICE_NS	50000000ull	/* of each call */
 
@@ -43,32 +44,6 @@ static int chunk_new(void)
 	return bpf_map_create(BPF_MAP_TYPE_ARRAY, "blocks_chunk", 4, BLOCKS_CHUNK_BYTES, 1, &opts);
 }
 
-/*
- * Puts the chunks [first, first + cnt) into the outer map. Every single update waits for an RCU grace period,
- * 10 ms on a busy machine, so they go in one batch; kernels before 5.15 have none, those before 6.8 wait for
- * each element all the same.
- */
-static int chunks_publish(struct books *b, uint32_t first, uint32_t cnt)
-{
-	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_ANY);
-	uint32_t *keys = calloc(cnt + 1, sizeof(*keys));
-	uint32_t done = cnt;
-	int err;
-
-	if (!keys)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < cnt; i++)
-		keys[i] = first + i;
-	err = bpf_map_update_batch(b->outer_fd, keys, b->chunk_fds + first, &done, &opts);
-	if (err) {
-		err = 0;
-		for (uint32_t i = 0; !err && i < cnt; i++)
-			err = bpf_map_update_elem(b->outer_fd, &keys[i], &b->chunk_fds[first + i], BPF_ANY);
-	}
-	free(keys);
-	return err;
-}
-
 /* Stocks generation g, then says so to the kernel, which may flip to it from then on. */
 static int generation_stock(struct books *b, uint32_t g)
 {
@@ -82,7 +57,7 @@ static int generation_stock(struct books *b, uint32_t g)
 			return fd;
 		b->chunk_fds[b->chunks_cnt++] = fd;
 	}
-	err = chunks_publish(b, first, b->chunks_cnt - first);
+	err = outer_map_publish(b->outer_fd, b->chunk_fds + first, first, b->chunks_cnt - first);
 	if (err)
 		return err;
 	__atomic_store_n(&b->index->chunks_cnt[g], b->limits[g], __ATOMIC_RELEASE);
@@ -198,7 +173,7 @@ static void drain_begin(struct books *b)
 static void drain_close(struct books *b, uint32_t newest)
 {
 	__atomic_store_n(&b->index->closed, newest, __ATOMIC_RELEASE);
-	if (chunks_publish(b, 0, 1))
+	if (outer_map_publish(b->outer_fd, b->chunk_fds, 0, 1))
 		b->drain_fd = -1;
 	drain_begin(b);
 }

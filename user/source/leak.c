@@ -25,8 +25,8 @@
 #include "source/stacks.h"
 #include "source/tally.h"
 #include "source/ticks.h"
+#include "source/unwinder.h"
 #include "trace/attach.h"
-#include "trace/code.h"
 
 struct source {
 	struct source_context ctx;
@@ -41,16 +41,15 @@ struct source {
 	/* memory shared with the kernel */
 	struct leak_state *state;
 	struct leak_stripe *stripes;
-	struct stack_state *stack_state;
-	struct tally tally;			/* of the two above */
+	struct tally tally;			/* of the stripes */
 	struct counters counters;
 
 	struct stacks stacks;
+	struct unwinder unwinder;
 
 	struct ticks ticks;
 	int stats_fd;				/* keeps BPF statistics on while programs are measured; -1 else */
 	double program_ns;			/* 0 = not known yet */
-	uint64_t outside_seen;			/* stack_state.outside_cnt at the last look at the code */
 	uint64_t missed_cnt;			/* runs that the kernel skipped, read at detaching */
 	uint64_t cutoff_ns;
 };
@@ -131,21 +130,38 @@ static uint32_t stacks_limit(uint64_t max_memory_bytes)
 	return n < 64 ? 64 : n > STACKS_MAX ? STACKS_MAX : n;
 }
 
+/* Rows of all its files take 1 to 3 MB in a process; a browser's take 30. */
+#define ROWS_SHARE	4	/* of --max-memory at most */
+
+static void unwinder_fill(const struct source *s, struct unwinder_settings *ret)
+{
+	*ret = (struct unwinder_settings){
+		.stacks_max = stacks_limit(s->options.max_memory_bytes),
+		.processes_max = 1,
+		.mappings_max = unwinder_mappings(s->ctx.target),
+		.rows_max_bytes = s->options.max_memory_bytes / ROWS_SHARE,
+		.check = s->options.check_stacks,
+	};
+}
+
 static int load_programs(struct source *s)
 {
+	struct unwinder_settings stacks;
 	struct leak_settings set;
-	uint32_t stacks_max = stacks_limit(s->options.max_memory_bytes);
 	struct leak_bpf *skel;
 	int err = settings_fill(s, &set);
 
+	unwinder_fill(s, &stacks);
 	if (err)
 		return err;
 	skel = s->skel = leak_bpf__open();
 	if (!skel)
 		return -errno;
 	memcpy((void *)&skel->rodata->settings, &set, sizeof(set));
-	*(volatile __u32 *)&skel->rodata->stacks_max = stacks_max;
-	bpf_map__set_max_entries(skel->maps.stack_ids, stacks_max);
+	UNWINDER_CONSTANTS(skel, &stacks);
+	err = unwinder_size(skel->obj, &stacks);
+	if (err)
+		return err;
 	bpf_program__set_autoload(skel->progs.leak_enter, s->mode != ATTACH_SESSION);
 	bpf_program__set_autoload(skel->progs.leak_return, s->mode != ATTACH_SESSION);
 	bpf_program__set_expected_attach_type(skel->progs.leak_enter, attach_type(s->mode));
@@ -159,7 +175,7 @@ static int load_programs(struct source *s)
 	if (!s->session)
 		return -errno;
 	memcpy((void *)&s->session->rodata->settings, &set, sizeof(set));
-	*(volatile __u32 *)&s->session->rodata->stacks_max = stacks_max;
+	UNWINDER_CONSTANTS(s->session, &stacks);
 	bpf_program__set_expected_attach_type(s->session->progs.leak_session, ATTACH_TYPE_SESSION);
 	err = loader_share_maps(s->session->obj, skel->obj);
 	return err ? err : leak_session_bpf__load(s->session);
@@ -177,29 +193,29 @@ static int map_memory(const struct bpf_map *map, size_t bytes, bool write, void 
 
 static int leak_on_target(struct source *s)
 {
-	s->outside_seen = __atomic_load_n(&s->stack_state->outside_cnt, __ATOMIC_RELAXED);
-	return code_publish(bpf_map__fd(s->skel->maps.stack_code), s->stack_state, s->ctx.target);
+	return unwinder_set_target(&s->unwinder, s->ctx.target);
 }
 
 static bool leak_misses_code(const struct source *s)
 {
-	return __atomic_load_n(&s->stack_state->outside_cnt, __ATOMIC_RELAXED) != s->outside_seen;
+	return unwinder_misses_code(&s->unwinder);
 }
 
 static int open_maps(struct source *s)
 {
 	const struct leak_bpf *skel = s->skel;
+	struct unwinder_settings stacks;
 	int err;
 
+	unwinder_fill(s, &stacks);
 	err = map_memory(skel->maps.leak_state, sizeof(*s->state), true, &s->state);
 	if (!err)
 		err = map_memory(skel->maps.leak_stripes, LEAK_STRIPES * sizeof(*s->stripes), false, &s->stripes);
 	if (!err)
-		err = map_memory(skel->maps.stack_state, sizeof(*s->stack_state), true, &s->stack_state);
+		err = unwinder_open(&s->unwinder, skel->obj, &stacks, s->ctx.worker);
 	if (err)
 		return err;
-	s->tally = (struct tally){ .stripes = s->stripes, .stacks = s->stack_state };
-	s->stack_state->next = STACK_FIRST;
+	s->tally = (struct tally){ .stripes = s->stripes };
 	err = leak_on_target(s);
 	counters_open(&s->counters, bpf_map__fd(skel->maps.leak_counters));
 	if (!err)
@@ -240,11 +256,9 @@ static void unprepare(struct source *s)
 		munmap(s->state, sizeof(*s->state));
 	if (s->stripes)
 		munmap(s->stripes, LEAK_STRIPES * sizeof(*s->stripes));
-	if (s->stack_state)
-		munmap(s->stack_state, sizeof(*s->stack_state));
+	unwinder_close(&s->unwinder);
 	s->state = NULL;
 	s->stripes = NULL;
-	s->stack_state = NULL;
 	leak_session_bpf__destroy(s->session);
 	leak_bpf__destroy(s->skel);
 	s->session = NULL;
@@ -501,6 +515,7 @@ static int leak_snapshot(struct source *s)
 	if (err)
 		return log_error(err, "reading the books: %s", strerror(-err));
 	tally_losses(&s->tally, s->ctx.profile);
+	unwinder_notes(&s->unwinder, s->ctx.profile);
 	profile_loss_set(s->ctx.profile, "runs of programs skipped by the kernel", s->missed_cnt);
 	return 0;
 }
@@ -521,7 +536,8 @@ static void leak_life(const struct source *s, struct source_life *ret)
 
 static uint64_t leak_kernel_bytes(const struct source *s)
 {
-	return loader_map_bytes(s->skel->obj) + books_bytes(s->books) + counters_bytes(&s->counters);
+	return loader_map_bytes(s->skel->obj) + books_bytes(s->books) + counters_bytes(&s->counters) +
+	       unwinder_bytes(&s->unwinder);
 }
 
 static void leak_detach(struct source *s)
@@ -539,7 +555,10 @@ void leak_set_cutoff(struct source *s, uint64_t cutoff_ns)
 
 bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt)
 {
-	return tally_at(&s->tally, i, ret_name, ret_cnt);
+	unsigned int words = tally_cnt();
+
+	return i < words ? tally_at(&s->tally, i, ret_name, ret_cnt) :
+	       unwinder_counter_at(&s->unwinder, i - words, ret_name, ret_cnt);
 }
 
 const struct source_type leak_source = {

@@ -22,6 +22,7 @@ struct leak_options {
 	uint64_t min_size_bytes;	/* smaller blocks are not booked */
 	uint64_t older_ns;		/* held counts only blocks that are at least so old; 0 = all */
 	bool no_stacks;			/* for benchmarks */
+	bool check_stacks;		/* for tests: remembered stacks are walked again and compared */
 };
 
 extern const struct source_type leak_source;

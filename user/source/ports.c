@@ -26,6 +26,7 @@
 #include "source/ports_look.h"
 #include "source/ports_owners.h"
 #include "source/ports_settings.h"
+#include "source/ports_unwind.h"
 #include "source/stacks.h"
 #include "source/ticks.h"
 #include "target/peer.h"
@@ -44,9 +45,11 @@ struct source {
 	struct bpf_link *dump, *files;	/* iterators: they stay until close */
 	struct bpf_link *binds[4];
 	struct ports_shared *state;
-	struct stack_state *stack_state;
+	struct unwinder unwinder;
+	struct ports_unwind unwind;
 	struct ticks ticks;
 	struct stacks stacks;
+	struct unwinder_settings stacks_settings;
 	struct ports_owners owners;
 	struct ports_books books;
 	struct ports_look look;
@@ -73,8 +76,9 @@ static uint64_t time_ns(clockid_t id)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-static void sizes_fill(struct ports_bpf *skel, const struct ports_settings *set)
+static int sizes_fill(struct source *s, const struct ports_settings *set)
 {
+	struct ports_bpf *skel = s->skel;
 	uint32_t flows = set->flows_max;
 
 	bpf_map__set_max_entries(skel->maps.ports_flows, flows);
@@ -83,8 +87,12 @@ static void sizes_fill(struct ports_bpf *skel, const struct ports_settings *set)
 	bpf_map__set_max_entries(skel->maps.ports_stacks, flows * 2);
 	bpf_map__set_max_entries(skel->maps.ports_sockets, flows * 4);
 	/* each process has its libraries elsewhere, so its stacks are its own; they stay when it has ended */
-	*(volatile __u32 *)&skel->rodata->stacks_max = flows * 4;
-	bpf_map__set_max_entries(skel->maps.stack_ids, flows * 4);
+	s->stacks_settings = (struct unwinder_settings){
+		.stacks_max = flows * 4, .processes_max = PORTS_UNWIND_MAX, .mappings_max = PORTS_UNWIND_MAX * 64,
+		.rows_max_bytes = s->options.max_memory_bytes / 4,
+	};
+	UNWINDER_CONSTANTS(skel, &s->stacks_settings);
+	return unwinder_size(skel->obj, &s->stacks_settings);
 }
 
 static int load_programs(struct source *s)
@@ -99,7 +107,9 @@ static int load_programs(struct source *s)
 	if (!skel)
 		return loader_error(-errno, "loading the programs of ports");
 	memcpy((void *)&skel->rodata->settings, &set, sizeof(set));
-	sizes_fill(skel, &set);
+	err = sizes_fill(s, &set);
+	if (err)
+		return err;
 	bpf_program__set_autoload(skel->progs.ports_tw_start, s->options.exact_tw);
 	bpf_program__set_autoload(skel->progs.ports_tw_end, s->options.exact_tw);
 	bpf_program__set_autoload(skel->progs.ports_bind4, s->options.bind);
@@ -117,7 +127,7 @@ static int on_owner(struct source *s, const struct ports_owner_event *e)
 	int netns = ports_netns_find(s->options.model, e->netns);
 
 	s->unseen |= netns < 0 || !s->options.model->netns[netns].visited;
-	return ports_owners_add(&s->owners, e);
+	return ports_owners_add(&s->owners, e) ?: ports_unwind_add(&s->unwind, e->index);
 }
 
 static int on_ports_event(void *ctx, void *data, size_t size)
@@ -152,10 +162,10 @@ static int open_maps(struct source *s)
 
 	err = map_memory(skel->maps.ports_shared, sizeof(*s->state), &s->state);
 	if (!err)
-		err = map_memory(skel->maps.stack_state, sizeof(*s->stack_state), &s->stack_state);
+		err = unwinder_open(&s->unwinder, skel->obj, &s->stacks_settings, s->ctx.worker);
 	if (err)
 		return err;
-	s->stack_state->next = STACK_FIRST;
+	s->unwind = (struct ports_unwind){ .unwinder = &s->unwinder, .owners = &s->owners, .worker = s->ctx.worker };
 	s->state->next_flow = s->state->next_owner = PORTS_NONE + 1;
 	err = ticks_open(&s->ticks, bpf_program__fd(skel->progs.ports_clock), &s->state->clock);
 	if (err)
@@ -209,8 +219,8 @@ static struct source *ports_close(struct source *s)
 		bpf_link__destroy(s->binds[i]);
 	if (s->state)
 		munmap(s->state, sizeof(*s->state));
-	if (s->stack_state)
-		munmap(s->stack_state, sizeof(*s->stack_state));
+	ports_unwind_close(&s->unwind);
+	unwinder_close(&s->unwinder);
 	ports_bpf__destroy(s->skel);
 	free(s);
 	return NULL;
@@ -281,7 +291,7 @@ static const char *const counter_names[PORTS_COUNTERS] = {
 bool ports_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt)
 {
 	if (i >= PORTS_COUNTERS)
-		return false;
+		return unwinder_counter_at(&s->unwinder, i - PORTS_COUNTERS, ret_name, ret_cnt);
 	*ret_name = counter_names[i];
 	*ret_cnt = counter_read(s, i);
 	return true;
@@ -293,9 +303,9 @@ static void set_losses(struct source *s)
 
 	for (int i = PORTS_LOST_FLOWS; i <= PORTS_LOST_BINDS; i++)
 		profile_loss_set(p, counter_names[i], counter_read(s, i));
-	profile_loss_set(p, "stacks of connects: no index left (--max-memory)", s->stack_state->full_cnt);
-	profile_loss_set(p, "stacks of connects: the ring was full", s->stack_state->ring_full_cnt);
-	profile_loss_set(p, "stacks of connects: disturbed", s->stack_state->raced_cnt + s->stacks.garbled_cnt);
+	profile_loss_set(p, "stacks of connects: no index left (--max-memory)", s->unwinder.state->full_cnt);
+	profile_loss_set(p, "stacks of connects: the ring was full", s->unwinder.state->ring_full_cnt);
+	profile_loss_set(p, "stacks of connects: disturbed", s->unwinder.state->raced_cnt + s->stacks.garbled_cnt);
 }
 
 /* Where version 2 of cgroups is mounted: its root sees every process of the machine. */
@@ -557,6 +567,8 @@ static int ports_on_event(struct source *s)
 	if (err >= 0)
 		err = s->err ? s->err : s->stacks.err;
 	if (!err)
+		err = ports_unwind_work(&s->unwind);
+	if (!err)
 		err = look_names(s);
 	if (err)
 		return log_error(err, "reading events: %s", strerror(-err));
@@ -578,7 +590,7 @@ static int ports_snapshot(struct source *s)
 
 static uint64_t ports_kernel_bytes(const struct source *s)
 {
-	return loader_map_bytes(s->skel->obj);
+	return loader_map_bytes(s->skel->obj) + unwinder_bytes(&s->unwinder);
 }
 
 bool ports_is_same_process(const struct source *s, uint32_t process, const struct target *t)

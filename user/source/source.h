@@ -20,6 +20,7 @@
 #include "trace/selftest.h"
 
 struct source;
+struct worker;
 
 /* What a source is opened on. All of it is borrowed until close. */
 struct source_context {
@@ -27,6 +28,7 @@ struct source_context {
 	const struct target *target;
 	const struct plan *plan;
 	const struct selftest *selftest;
+	struct worker *worker;		/* makes unwind rows */
 	struct profile *profile;	/* of the source's own kinds of value; stacks are added as they appear */
 };
 

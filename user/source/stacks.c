@@ -98,10 +98,10 @@ int stacks_label(struct stacks *s, uint32_t index, const char *label)
 static int stack_put(struct stacks *s, const struct stack_event *e)
 {
 	if (s->process < 0)
-		return stack_set(s, e->index, store_add(s, e->frames_cnt | (e->outside ? HEAD_CUT : 0), e->frames,
+		return stack_set(s, e->index, store_add(s, e->frames_cnt | (e->end != STACK_ENDED ? HEAD_CUT : 0), e->frames,
 							e->frames_cnt));
 	return stack_set(s, e->index, profile_stack(s->profile, s->process, (const uint64_t *)e->frames, e->frames_cnt,
-						    true, e->outside));
+						    e->end != STACK_ENDED));
 }
 
 int stacks_on_event(void *ctx, void *data, size_t size)
@@ -117,6 +117,7 @@ int stacks_on_event(void *ctx, void *data, size_t size)
 		return 0;
 	for (uint32_t i = 0; i < e->frames_cnt; i++)
 		stack_hash_add(hash, e->frames[i]);
+	stack_hash_add(hash, e->end);
 	if (hash[0] == e->hash[0] && hash[1] == e->hash[1]) {
 		err = stack_put(s, e);
 	} else {	/* another task wrote into the scratch meanwhile: the program saw that too */
@@ -141,8 +142,7 @@ int stacks_of(struct stacks *s, uint32_t index, uint32_t process)
 		memcpy(&label, record + 1, sizeof(label));
 		stack = profile_stack_label(s->profile, process, label);
 	} else {
-		stack = profile_stack(s->profile, process, record + 1, record[0] & HEAD_CNT, true,
-				      record[0] & HEAD_CUT);
+		stack = profile_stack(s->profile, process, record + 1, record[0] & HEAD_CNT, record[0] & HEAD_CUT);
 	}
 	if (stack >= 0)
 		return stack;

@@ -47,23 +47,16 @@ void tally_losses(const struct tally *t, struct profile *p)
 			profile_loss_set(p, counter_words[i].name, tally_sum(t, counter_words[i].counter));
 }
 
+unsigned int tally_cnt(void)
+{
+	return WORDS_CNT;
+}
+
 bool tally_at(const struct tally *t, unsigned int i, const char **ret_name, uint64_t *ret_cnt)
 {
-	/* why blocks were booked to [stacks full], and what else became of stacks */
-	const struct {
-		const char *name;
-		uint64_t cnt;
-	} causes[] = {
-		{ "stacks without an index: all are used up (--max-memory)", t->stacks->full_cnt },
-		{ "stacks not sent: ebb was not scheduled in time", t->stacks->ring_full_cnt },
-		{ "stacks that could not be walked", t->stacks->failed_cnt },
-		{ "stacks overwritten by another task", t->stacks->raced_cnt },
-		{ "stacks cut where there is no code", t->stacks->outside_cnt },
-	};
-
-	if (i >= WORDS_CNT + sizeof(causes) / sizeof(causes[0]))
+	if (i >= WORDS_CNT)
 		return false;
-	*ret_name = i < WORDS_CNT ? counter_words[i].name : causes[i - WORDS_CNT].name;
-	*ret_cnt = i < WORDS_CNT ? tally_sum(t, counter_words[i].counter) : causes[i - WORDS_CNT].cnt;
+	*ret_name = counter_words[i].name;
+	*ret_cnt = tally_sum(t, counter_words[i].counter);
 	return true;
 }

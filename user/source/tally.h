@@ -15,13 +15,13 @@
 /* Memory shared with the kernel, borrowed. */
 struct tally {
 	const struct leak_stripe *stripes;
-	const struct stack_state *stacks;
 };
 
 uint64_t tally_sum(const struct tally *t, enum leak_counter counter);
 /* The losses of now into the profile. */
 void tally_losses(const struct tally *t, struct profile *p);
 /* Everything, i from 0; false at the end. */
+unsigned int tally_cnt(void);
 bool tally_at(const struct tally *t, unsigned int i, const char **ret_name, uint64_t *ret_cnt);
 
 #endif

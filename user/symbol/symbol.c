@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * An address becomes a name in three steps, of which the last two are remembered:
+ * An address becomes a name in three steps:
  *
- *	address ── target: mapping, va in the file ── symtab of the file, built when its first address
- *	comes, in whatever process ── readable form of the name, made when it is first met
+ *	address ── target: mapping, va in the file ── remembered by file and va, or asked of the worker, a batch a file ──
+ *	name ── what it is shown as
  *
- * Mappings are asked each time: they change, and the same address may be another file tomorrow.
+ * Mappings are asked each time: they change, and the same address may be another file tomorrow. Answers are remembered by
+ * file and va, so that a forked server's processes and frames that come again cost nothing.
  *
  * What has no symbol is named by its place, with the number that can be looked up elsewhere:
  *
@@ -22,34 +23,56 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hashmap.h"
+#include "base/log.h"
 #include "base/text.h"
-#include "symbol/demangle.h"
+#include "symbol/debug_path.h"
+#include "symbol/names.h"
+#include "symbol/perfmap.h"
 #include "symbol/symbol.h"
-#include "symbol/symtab.h"
-#include "symbol/tables.h"
+
+/* Names of one va, as they were answered: a list of struct symbol, module not filled in. */
+struct answer {
+	uint32_t first, cnt;	/* in symbolizer.known; cnt 0 = it has none */
+};
+
+struct known_file {
+	uint64_t key;
+	bool failed;		/* the worker died of it, or could not read it: never asked again */
+	bool no_debug;		/* no debug file is anywhere */
+};
 
 struct symbolizer {
 	struct symbolizer_options opt;
-	struct tables *tables;
-	struct hashmap *names;		/* name as the file has it -> what is shown, in strings */
+	struct worker *worker;		/* borrowed; NULL: only places are given */
+	struct perfmap *perfmap;
+	struct hashmap *answers;	/* {file key, va} -> index in answer_list */
+	struct answer *answer_list;
+	size_t answers_cnt, answers_size;
+	struct symbol *known;
+	size_t known_cnt, known_size;
+	struct known_file *files;
+	size_t files_cnt;
 	struct hashmap *interned;	/* text -> its only copy, in strings */
 	char **strings;			/* owned */
 	size_t strings_cnt, strings_size;
+	struct symbolizer_failure failure;
+	size_t failures_cnt;
 };
 
-int symbolizer_new(const struct symbolizer_options *opt, struct symbolizer **ret)
+int symbolizer_new(const struct symbolizer_options *opt, struct worker *w, struct symbolizer **ret)
 {
 	struct symbolizer *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
 	s->opt = *opt;
-	s->tables = tables_new();
-	s->names = hashmap_new();
+	s->worker = w;
+	s->answers = hashmap_new();
 	s->interned = hashmap_new();
-	if (!s->tables || !s->names || !s->interned) {
+	if (!s->answers || !s->interned || perfmap_new(w, opt->no_demangle, &s->perfmap)) {
 		symbolizer_free(s);
 		return -ENOMEM;
 	}
@@ -64,29 +87,33 @@ struct symbolizer *symbolizer_free(struct symbolizer *s)
 	for (size_t i = 0; i < s->strings_cnt; i++)
 		free(s->strings[i]);
 	free(s->strings);
-	tables_free(s->tables);
-	hashmap_free(s->names);
+	free(s->answer_list);
+	free(s->known);
+	free(s->files);
+	perfmap_free(s->perfmap);
+	hashmap_free(s->answers);
 	hashmap_free(s->interned);
 	free(s);
 	return NULL;
 }
 
-/* Makes room for one more string. */
-static int strings_reserve(struct symbolizer *s)
+/* Room for one more in a list; -ENOMEM. */
+static int reserve(void *list, size_t cnt, size_t *size, size_t bytes)
 {
-	size_t size = s->strings_size ? s->strings_size * 2 : 256;
-	char **strings;
+	size_t more = *size ? *size * 2 : 256;
+	void *bigger;
 
-	if (s->strings_cnt < s->strings_size)
+	if (cnt < *size)
 		return 0;
-	strings = realloc(s->strings, size * sizeof(*strings));
-	if (!strings)
+	bigger = realloc(*(void **)list, more * bytes);
+	if (!bigger)
 		return -ENOMEM;
-	s->strings = strings;
-	s->strings_size = size;
+	*(void **)list = bigger;
+	*size = more;
 	return 0;
 }
 
+/* The one copy of a text. */
 static int intern(struct symbolizer *s, const char *str, const char **ret)
 {
 	size_t len = strlen(str);
@@ -97,7 +124,7 @@ static int intern(struct symbolizer *s, const char *str, const char **ret)
 		*ret = (const char *)(uintptr_t)value;
 		return 0;
 	}
-	if (strings_reserve(s))
+	if (reserve(&s->strings, s->strings_cnt, &s->strings_size, sizeof(*s->strings)))
 		return -ENOMEM;
 	copy = strdup(str);
 	if (!copy)
@@ -109,33 +136,6 @@ static int intern(struct symbolizer *s, const char *str, const char **ret)
 	s->strings[s->strings_cnt++] = copy;
 	*ret = copy;
 	return 0;
-}
-
-/* What is shown for a name of the file. */
-static int display_name(struct symbolizer *s, const char *raw, const char **ret)
-{
-	size_t len = strlen(raw);
-	char *readable = NULL;
-	const char *shown;
-	uint64_t value;
-	int err;
-
-	if (s->opt.no_demangle)
-		return intern(s, raw, ret);
-	if (hashmap_get(s->names, raw, len, &value)) {
-		*ret = (const char *)(uintptr_t)value;
-		return 0;
-	}
-	err = demangle_name(raw, &readable);
-	if (err && err != -ENOENT)
-		return err;
-	err = intern(s, readable ? readable : raw, &shown);
-	free(readable);
-	if (!err)
-		err = hashmap_put(s->names, raw, len, (uintptr_t)shown);
-	if (!err)
-		*ret = shown;
-	return err;
 }
 
 /* "prefix+0x12suffix" */
@@ -173,40 +173,6 @@ static int name_mapping(struct symbolizer *s, const struct target_mapping *map, 
 	return name_by_place(s, "[anon", strlen("[anon"), addr, "]", ret);
 }
 
-static int name_in_module(struct symbolizer *s, const struct target_mapping *map, uint64_t addr, uint64_t lookup_addr,
-			  struct symbol *ret)
-{
-	const struct target_module *m = map->module;
-	const char *base = strrchr(m->path, '/');
-	const struct symtab_symbol *sym = NULL;
-	struct symtab *tab;
-	uint64_t va;
-	int err;
-
-	err = intern(s, m->path, &ret->module);
-	if (err)
-		return err;
-	if (!m->image)
-		return name_mapping(s, map, addr, ret);
-	if (target_mapping_va(map, lookup_addr, &va)) {
-		/* The rest of a page that the file has for something else. */
-		va = lookup_addr - m->bias;
-	} else {
-		err = tables_get(s->tables, m, &tab);
-		if (err)
-			return err;
-		sym = tab ? symtab_find(tab, va) : NULL;
-	}
-	va += addr - lookup_addr;
-	if (!sym) {
-		base = base ? base + 1 : m->path;
-		return name_by_place(s, base, strlen(base), va, "", ret);
-	}
-	ret->off = va - sym->va;
-	ret->known = true;
-	return display_name(s, sym->name, &ret->name);
-}
-
 static int name_nowhere(struct symbolizer *s, uint64_t addr, struct symbol *ret)
 {
 	char name[sizeof("0x") + 16];
@@ -217,23 +183,290 @@ static int name_nowhere(struct symbolizer *s, uint64_t addr, struct symbol *ret)
 	return intern(s, name, &ret->name);
 }
 
-int symbolizer_resolve(struct symbolizer *s, const struct target *t, uint64_t addr, bool is_return, struct symbol *ret)
-{
-	uint64_t lookup_addr = is_return && addr ? addr - 1 : addr;
-	const struct target_mapping *map = t ? target_mapping_at(t, lookup_addr) : NULL;
-	struct symbol sym = { .module = "" };
-	int err;
+/* One address of a batch, and what is known of it so far. */
+struct asked {
+	uint64_t addr, lookup_addr;
+	const struct target_mapping *map;
+	uint64_t va;		/* of lookup_addr; in a module that has code there */
+	bool has_va;
+	bool has_perf;		/* a perf map has named it */
+};
 
-	if (!map) {
-		err = name_nowhere(s, addr, &sym);
-	} else if (map->module) {
-		err = name_in_module(s, map, addr, lookup_addr, &sym);
-	} else {
-		err = intern(s, map->path, &sym.module);
+/* What an answer is remembered under. */
+struct answer_key {
+	uint64_t file_key, va;
+};
+
+static const struct answer *answer_find(const struct symbolizer *s, const struct asked *a)
+{
+	const struct answer_key key = { .file_key = a->map->module->file_key, .va = a->va };
+	uint64_t index;
+
+	return hashmap_get(s->answers, &key, sizeof(key), &index) ? &s->answer_list[index] : NULL;
+}
+
+static int answer_add(struct symbolizer *s, uint64_t file_key, uint64_t va, const struct names_frame *frames, uint32_t cnt)
+{
+	const struct answer_key key = { .file_key = file_key, .va = va };
+	struct answer a = { .first = s->known_cnt, .cnt = cnt };
+	int err = reserve(&s->answer_list, s->answers_cnt, &s->answers_size, sizeof(*s->answer_list));
+
+	for (uint32_t i = 0; !err && i < cnt; i++) {
+		struct symbol sym = { .module = "", .line = frames[i].line, .off = frames[i].off, .known = true };
+
+		err = reserve(&s->known, s->known_cnt, &s->known_size, sizeof(*s->known));
 		if (!err)
-			err = name_mapping(s, map, addr, &sym);
+			err = intern(s, frames[i].name, &sym.name);
+		if (!err && frames[i].file)
+			err = intern(s, frames[i].file, &sym.file);
+		if (!err)
+			s->known[s->known_cnt++] = sym;
 	}
 	if (!err)
-		*ret = sym;
+		err = hashmap_put(s->answers, &key, sizeof(key), s->answers_cnt);
+	if (!err)
+		s->answer_list[s->answers_cnt++] = a;
 	return err;
+}
+
+/* What is remembered of a file; NULL when memory is short. */
+static struct known_file *file_get(struct symbolizer *s, uint64_t key)
+{
+	struct known_file *files;
+
+	for (size_t i = 0; i < s->files_cnt; i++)
+		if (s->files[i].key == key)
+			return &s->files[i];
+	files = realloc(s->files, (s->files_cnt + 1) * sizeof(*files));
+	if (!files)
+		return NULL;
+	s->files = files;
+	files[s->files_cnt] = (struct known_file){ .key = key };
+	return &files[s->files_cnt++];
+}
+
+/* Some addresses of one file that are asked for together. */
+struct question {
+	struct symbolizer *s;
+	const struct target *t;
+	const struct target_module *module;
+	struct known_file *file;
+	uint64_t *vas;
+	uint32_t cnt;
+};
+
+static int on_answer(void *ctx, uint32_t i, const struct names_frame *frames, uint32_t cnt)
+{
+	const struct question *q = ctx;
+
+	return answer_add(q->s, q->module->file_key, q->vas[i], frames, cnt);
+}
+
+/* Gives the worker the debug file that it wishes for. False when there is none. */
+static bool debug_give(const struct question *q, const struct names_wish *wish)
+{
+	for (int n = 0; ; n++) {
+		int fd = debug_path_open(q->t, q->module->path, wish, q->s->opt.debuginfod, n), err;
+
+		if (fd == -ERANGE)
+			return false;
+		if (fd < 0)
+			continue;
+		err = names_add_debug(q->s->worker, q->module->file_key, fd);
+		close(fd);
+		if (!err)
+			return true;
+	}
+}
+
+static void question_failed(const struct question *q, int err)
+{
+	struct symbolizer *s = q->s;
+
+	q->file->failed = true;
+	/* what is no ELF file is no failure */
+	if (err == -ENOEXEC || err == -ENOENT)
+		return;
+	s->failures_cnt++;
+	s->failure.err = err;
+	intern(s, q->module->path, &s->failure.path);
+}
+
+/* Asks the worker; what has no answer afterwards has no name. -ENOMEM. */
+static int question_ask(const struct question *q)
+{
+	struct names_question ask = {
+		.file_key = q->module->file_key, .fd = q->module->fd, .no_inline = q->s->opt.no_inline,
+		.no_demangle = q->s->opt.no_demangle, .no_debug = q->file->no_debug, .vas = q->vas, .vas_cnt = q->cnt,
+	};
+	struct names_wish wish = { .wants = false };
+	int err = names_ask(q->s->worker, &ask, &wish, on_answer, (void *)(uintptr_t)q);
+
+	if (!err && wish.wants) {
+		q->file->no_debug = !debug_give(q, &wish);
+		ask.no_debug = true;
+		err = names_ask(q->s->worker, &ask, &wish, on_answer, (void *)(uintptr_t)q);
+	}
+	if (err == -ENOMEM || err == -EBUSY)
+		return err;
+	if (err)
+		question_failed(q, err);
+	return 0;
+}
+
+/* Asks for all addresses of a module that nobody has asked for yet. */
+static int module_ask(struct symbolizer *s, const struct target *t, const struct target_module *m, const struct asked *list,
+		      size_t cnt)
+{
+	struct question q = { .s = s, .t = t, .module = m, .file = file_get(s, m->file_key) };
+	int err = 0;
+
+	if (!q.file)
+		return -ENOMEM;
+	if (q.file->failed || m->fd < 0 || !s->worker)
+		return 0;
+	q.vas = malloc(cnt * sizeof(*q.vas));
+	if (!q.vas)
+		return -ENOMEM;
+	for (size_t i = 0; i < cnt; i++)
+		if (list[i].has_va && list[i].map->module == m && !answer_find(s, &list[i]))
+			q.vas[q.cnt++] = list[i].va;
+	if (q.cnt)
+		err = question_ask(&q);
+	/* those without a name are known to have none */
+	for (uint32_t i = 0; !err && i < q.cnt; i++) {
+		const struct answer_key key = { .file_key = m->file_key, .va = q.vas[i] };
+		uint64_t index;
+
+		if (!hashmap_get(s->answers, &key, sizeof(key), &index))
+			err = answer_add(s, m->file_key, q.vas[i], NULL, 0);
+	}
+	free(q.vas);
+	return err;
+}
+
+static void asked_fill(const struct target *t, const struct symbol_query *q, struct asked *ret)
+{
+	*ret = (struct asked){ .addr = q->addr, .lookup_addr = q->is_return && q->addr ? q->addr - 1 : q->addr };
+	ret->map = t ? target_mapping_at(t, ret->lookup_addr) : NULL;
+	ret->has_va = ret->map && ret->map->module && !target_mapping_va(ret->map, ret->lookup_addr, &ret->va);
+}
+
+/* What stands at an address that no perf map has named. */
+static int list_fill(struct symbolizer *s, const struct asked *a, struct symbol_list *ret)
+{
+	const struct answer *answer = a->has_va ? answer_find(s, a) : NULL;
+	const struct target_module *m = a->map ? a->map->module : NULL;
+	const char *module = "", *base;
+	int err;
+
+	ret->cnt = 1;
+	ret->at[0] = (struct symbol){ .module = "" };
+	if (!a->map)
+		return name_nowhere(s, a->addr, &ret->at[0]);
+	err = intern(s, m ? m->path : a->map->path, &module);
+	if (err)
+		return err;
+	ret->at[0].module = module;
+	if (answer && answer->cnt) {
+		ret->cnt = answer->cnt;
+		for (uint32_t i = 0; i < answer->cnt; i++) {
+			ret->at[i] = s->known[answer->first + i];
+			ret->at[i].module = module;
+			ret->at[i].off += a->addr - a->lookup_addr;
+		}
+		return 0;
+	}
+	/* a file that is no ELF file has offsets only */
+	if (!m || !m->image)
+		return name_mapping(s, a->map, a->addr, &ret->at[0]);
+	base = strrchr(m->path, '/');
+	base = base ? base + 1 : m->path;
+	/* what has no va is the rest of a page that the file has for something else */
+	return name_by_place(s, base, strlen(base), (a->has_va ? a->va : a->lookup_addr - m->bias) + a->addr - a->lookup_addr,
+			     "", &ret->at[0]);
+}
+
+/* Those that may be JIT code, for the perf map. */
+struct perf_batch {
+	struct symbolizer *s;
+	struct asked *list;
+	const size_t *indexes;
+	int (*fn)(void *ctx, size_t i, const struct symbol_list *list);
+	void *ctx;
+};
+
+static int on_perf_name(void *ctx, size_t i, const struct perfmap_name *name)
+{
+	const struct perf_batch *b = ctx;
+	struct asked *a = &b->list[b->indexes[i]];
+	struct symbol_list list = { .cnt = 1 };
+	struct symbol *sym = &list.at[0];
+	int err;
+
+	*sym = (struct symbol){
+		.module = PERFMAP_MODULE, .line = name->line, .off = name->off + a->addr - a->lookup_addr, .known = true,
+		.guessed = name->guessed,
+	};
+	err = intern(b->s, name->name, &sym->name);
+	if (!err && name->file)
+		err = intern(b->s, name->file, &sym->file);
+	if (err)
+		return err;
+	a->has_perf = true;
+	return b->fn(b->ctx, b->indexes[i], &list);
+}
+
+static int perf_ask(struct perf_batch *b, const struct target *t, size_t cnt)
+{
+	uint64_t *addrs = malloc(cnt * sizeof(*addrs));
+	size_t *indexes = malloc(cnt * sizeof(*indexes));
+	size_t jit_cnt = 0;
+	int err = addrs && indexes ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !err && i < cnt; i++)
+		if (perfmap_covers(b->list[i].map)) {
+			addrs[jit_cnt] = b->list[i].lookup_addr;
+			indexes[jit_cnt++] = i;
+		}
+	b->indexes = indexes;
+	if (!err && jit_cnt)
+		err = perfmap_names(b->s->perfmap, t, addrs, jit_cnt, on_perf_name, b);
+	free(addrs);
+	free(indexes);
+	return err;
+}
+
+int symbolizer_batch(struct symbolizer *s, const struct target *t, const struct symbol_query *queries, size_t cnt,
+		     int (*fn)(void *ctx, size_t i, const struct symbol_list *list), void *ctx)
+{
+	struct asked *list = calloc(cnt + 1, sizeof(*list));
+	struct perf_batch perf = { .s = s, .list = list, .fn = fn, .ctx = ctx };
+	struct symbol_list names;
+	int err = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < cnt; i++)
+		asked_fill(t, &queries[i], &list[i]);
+	for (size_t m = 0; !err && t && m < t->modules_cnt; m++)
+		err = module_ask(s, t, t->modules[m], list, cnt);
+	if (!err && t)
+		err = perf_ask(&perf, t, cnt);
+	for (size_t i = 0; !err && i < cnt; i++) {
+		if (list[i].has_perf)
+			continue;
+		err = list_fill(s, &list[i], &names);
+		if (!err)
+			err = fn(ctx, i, &names);
+	}
+	free(list);
+	return err;
+}
+
+bool symbolizer_failures(const struct symbolizer *s, size_t *ret_cnt, struct symbolizer_failure *ret_last)
+{
+	*ret_cnt = s->failures_cnt;
+	*ret_last = s->failure;
+	return s->failures_cnt > 0;
 }

@@ -27,7 +27,9 @@
 #include <string.h>
 
 #include "elf/fde.h"
+#include "base/text.h"
 #include "elf/image.h"
+#include "elf/plt.h"
 #include "symbol/symtab.h"
 
 /* The longest assembly routines without .size that were met (OpenSSL, glibc) are below one page. */
@@ -44,8 +46,13 @@
 #define LINK_SIZELESS	(UINT32_MAX - 1)	/* .size is the most it may cover, not yet checked against .eh_frame */
 #define SYMBOLS_MAX	(UINT32_MAX - 2)
 
+#define OTHERS_MAX 2
+
 struct symtab {
 	struct image *img;
+	struct image *others[OTHERS_MAX];	/* names come from there too */
+	char **strings;		/* names that are in no file */
+	size_t strings_cnt;
 	struct symtab_symbol *symbols;
 	size_t cnt;
 	size_t size;
@@ -85,6 +92,23 @@ static int collect(const struct image_symbol *sym, void *ctx)
 	s->link = (sym->global ? 0 : RANK_LOCAL) | (sym->hidden_version ? RANK_HIDDEN : 0) |
 		  (is_function ? 0 : RANK_BOUND);
 	return 0;
+}
+
+static int collect_plt(const struct plt_entry *entry, void *ctx)
+{
+	struct symtab *tab = ctx;
+	char **strings = realloc(tab->strings, (tab->strings_cnt + 1) * sizeof(*strings));
+	struct image_symbol sym = { .va = entry->va, .size = entry->size_bytes, .type = IMAGE_FUNC };
+	struct text name = { 0 };
+
+	if (!strings)
+		return -ENOMEM;
+	tab->strings = strings;
+	text_printf(&name, "%s@plt", entry->name);
+	if (name.failed)
+		return -ENOMEM;
+	sym.name = strings[tab->strings_cnt++] = name.str;
+	return collect(&sym, tab);
 }
 
 static size_t leading_underscores(const char *name)
@@ -202,7 +226,7 @@ static void link_enclosing(struct symtab *tab)
 	}
 }
 
-int symtab_new(struct image *img, struct symtab **ret)
+int symtab_new(struct image *img, struct image *const *others, size_t others_cnt, struct symtab **ret)
 {
 	struct symtab *tab = calloc(1, sizeof(*tab));
 	struct symtab_symbol *fit;
@@ -212,6 +236,13 @@ int symtab_new(struct image *img, struct symtab **ret)
 		return -ENOMEM;
 	tab->img = image_ref(img);
 	err = image_each_symbol(img, collect, tab);
+	for (size_t i = 0; i < others_cnt && i < OTHERS_MAX; i++) {
+		tab->others[i] = image_ref(others[i]);
+		if (image_each_symbol(others[i], collect, tab) == -ENOMEM)
+			err = -ENOMEM;
+	}
+	if (!err)
+		err = plt_each(img, collect_plt, tab);
 	if (err) {
 		symtab_free(tab);
 		return err;
@@ -233,6 +264,11 @@ struct symtab *symtab_free(struct symtab *tab)
 	if (!tab)
 		return NULL;
 	image_free(tab->img);
+	for (int i = 0; i < OTHERS_MAX; i++)
+		image_free(tab->others[i]);
+	for (size_t i = 0; i < tab->strings_cnt; i++)
+		free(tab->strings[i]);
+	free(tab->strings);
 	free(tab->symbols);
 	free(tab);
 	return NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The functions of one ELF image, sorted by address. Knows of files only: no process, no cache, no
+ * The functions of one ELF image, sorted by address, the entries of its PLT included ("malloc@plt"). Knows of files only: no process, no cache, no
  * demangling.
  */
 #ifndef SYMBOL_SYMTAB_H
@@ -20,8 +20,11 @@ struct symtab_symbol {
 	uint32_t link;		/* private */
 };
 
-/* Reads the symbols of an image, which it keeps until symtab_free(). Errors: -ENOMEM, those of image_each_symbol(). */
-int symtab_new(struct image *img, struct symtab **ret);
+/*
+ * Reads the symbols of an image, and those that were split off from it into others; all are kept until symtab_free().
+ * Where sections are, and which hold code, img alone says. Errors: -ENOMEM, those of image_each_symbol().
+ */
+int symtab_new(struct image *img, struct image *const *others, size_t others_cnt, struct symtab **ret);
 struct symtab *symtab_free(struct symtab *tab);
 
 /* The innermost function that covers va, NULL when none does. Lives as long as the table. */

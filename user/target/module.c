@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -185,6 +186,7 @@ static int module_open_file(const struct target *t, const struct target_mapping 
 	if (!fstat(m->fd, &st)) {
 		m->size_bytes = st.st_size;
 		m->mtime_ns = st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec;
+		m->file_key = hash_bytes((uint64_t[]){ st.st_dev, st.st_ino, m->size_bytes, m->mtime_ns }, 32);
 	}
 	err = image_open(m->fd, &m->image);
 	/* a mapped file that is no ELF file is common: .NET assemblies, caches of compiled code */
@@ -210,10 +212,17 @@ static int module_open_vdso(const struct target *t, const struct target_mapping 
 	if (!copy)
 		return -ENOMEM;
 	got = target_read(t, map->start, copy, len);
-	if (got == (ssize_t)len)
+	if (got == (ssize_t)len) {
 		err = image_open_memory(copy, len, &m->image);
-	else
+		m->file_key = hash_bytes(copy, len);
+		m->fd = memfd_create("vdso", MFD_CLOEXEC);
+		if (m->fd >= 0 && write(m->fd, copy, len) != (ssize_t)len) {
+			close(m->fd);
+			m->fd = -1;
+		}
+	} else {
 		m->open_err = got < 0 ? got : -EFAULT;
+	}
 	free(copy);
 	return err == -ENOMEM ? err : 0;
 }
@@ -223,7 +232,7 @@ static int module_open_vdso(const struct target *t, const struct target_mapping 
  * it, and the rest of that page of the file may belong to another segment with another distance
  * (lld packs them so). So look for the first offset that is in an executable segment.
  */
-static uint64_t mapping_bias(const struct target_mapping *map, const struct image *img)
+uint64_t mapping_bias(const struct target_mapping *map, const struct image *img)
 {
 	uint64_t page = sysconf(_SC_PAGESIZE), len = map->end - map->start, va;
 	const unsigned char *bytes;

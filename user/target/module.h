@@ -12,6 +12,8 @@
 int modules_assign(struct target *t, struct target_mapping *maps, size_t cnt);
 /* Which module is /proc/PID/exe now, and t->exe. -ENOMEM; a process that is gone is no failure. */
 int modules_find_exe(struct target *t);
+/* Address - va of a mapping of an image. */
+uint64_t mapping_bias(const struct target_mapping *map, const struct image *img);
 struct target_module *module_free(struct target_module *m);
 
 #endif

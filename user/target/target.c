@@ -266,6 +266,14 @@ const struct target_mapping *target_mapping_at(const struct target *t, uint64_t 
 	return NULL;
 }
 
+int target_mapping_bias(const struct target_mapping *map, uint64_t *ret_bias)
+{
+	if (!map->module || !map->module->image)
+		return -ENOENT;
+	*ret_bias = mapping_bias(map, map->module->image);
+	return 0;
+}
+
 int target_mapping_va(const struct target_mapping *map, uint64_t addr, uint64_t *ret_va)
 {
 	if (!map->module || !map->module->image || addr < map->start || addr >= map->end)

@@ -36,9 +36,10 @@ struct target_module {
 	int open_err;		/* negative errno */
 	bool deleted;
 	bool is_exe;
-	bool is_vdso;		/* [vdso]: image from memory, no fd */
+	bool is_vdso;		/* [vdso]: image from memory, fd is a copy of it */
 	struct image *image;	/* NULL when not an ELF file that we read */
 	uint64_t size_bytes, mtime_ns;	/* of the file when it was opened; 0 when it was not */
+	uint64_t file_key;	/* a hash of what tells this file, as it is now, from others: for caches */
 	size_t index;		/* in target.modules */
 };
 
@@ -99,6 +100,8 @@ int target_refresh(struct target *t);
 const struct target_mapping *target_mapping_at(const struct target *t, uint64_t addr);
 /* The va, in its module's file, of an address in this mapping. -ENOENT: no module, or not in a segment. */
 int target_mapping_va(const struct target_mapping *map, uint64_t addr, uint64_t *ret_va);
+/* Address - va for this mapping's code. -ENOENT: no module, or no code in it. */
+int target_mapping_bias(const struct target_mapping *map, uint64_t *ret_bias);
 /* Address of a va of a module in the process. */
 static inline uint64_t target_addr(const struct target_module *m, uint64_t va)
 {

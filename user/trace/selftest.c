@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -81,8 +82,10 @@ struct probe {
 	int link_fds[2], event_fds[2];	/* entry, return */
 };
 
-static void probe_close(struct probe *p)
+static void *probe_close_all(void *ctx)
 {
+	struct probe *p = ctx;
+
 	for (int i = 0; i < 2; i++) {
 		if (p->link_fds[i] >= 0)
 			close(p->link_fds[i]);
@@ -91,6 +94,26 @@ static void probe_close(struct probe *p)
 	}
 	if (p->prog_fd >= 0)
 		close(p->prog_fd);
+	free(p);
+	return NULL;
+}
+
+/*
+ * Closing a link waits for 20 to 50 ms until no CPU runs its program any more: nobody else need wait for that. The
+ * probes are on functions of our own.
+ */
+static void probe_close(const struct probe *p)
+{
+	struct probe *mine = malloc(sizeof(*mine));
+	pthread_t thread;
+
+	if (!mine)	/* the end of the process closes them */
+		return;
+	*mine = *p;
+	if (pthread_create(&thread, NULL, probe_close_all, mine))
+		probe_close_all(mine);
+	else
+		pthread_detach(thread);
 }
 
 static int probe_open(struct probe *p, enum attach_mode mode, const void *func, bool with_return, pid_t pid)

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From an address to the rule that leads to its caller: mapping, piece, block, row. User space makes the tables (see
+ * abi.h for their layout); nothing in them is believed: every index is bounded where it is used.
+ */
+#ifndef EBB_UNWIND_ROWS_BPF_H
+#define EBB_UNWIND_ROWS_BPF_H
+
+/* Set before loading: one process only, whose tables have the index 0. */
+const volatile __u32 unwind_one_process = 1;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct unwind_process);
+} unwind_processes SEC(".maps");
+
+/* Process, as the first pid namespace has it -> its tables. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct unwind_pid);
+} unwind_pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct unwind_mapping);
+} unwind_mappings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, UNWIND_RULES_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+} unwind_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, UNWIND_CHUNKS_MAX);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_MMAPABLE);
+		__uint(key_size, 4);
+		__uint(value_size, sizeof(struct unwind_chunk));	/* clang leaves no __type() so deep in BTF */
+	});
+} unwind_chunks SEC(".maps");
+
+/* Where the tables of the current process are; false when it has none, or those of its former program. */
+static __always_inline bool place_get(__u32 *ret)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct unwind_pid *pid = bpf_map_lookup_elem(&unwind_pids, &tgid);
+
+	if (!pid || pid->exec_id != task->self_exec_id || pid->start_ns != task->group_leader->start_boottime)
+		return false;
+	*ret = pid->place;
+	return true;
+}
+
+/* The tables of the current process as they are now; all zero when it has none. */
+static __always_inline void space_get(struct unwind_space *ret)
+{
+	struct unwind_process *p;
+	__u32 place = 0;
+
+	ret->generation = 0;
+	ret->first = ret->cnt = 0;
+	if (!unwind_one_process && !place_get(&place))
+		return;
+	p = bpf_map_lookup_elem(&unwind_processes, &place);
+	if (!p)
+		return;
+	if (*(volatile __u32 *)&p->current & 1)
+		*ret = p->spaces[1];
+	else
+		*ret = p->spaces[0];
+}
+
+/* The last of the process's mappings that begins at or before addr. */
+static __always_inline struct unwind_mapping *mapping_find(const struct stack_cpu *c, __u64 addr)
+{
+	__u32 low = c->first, high = c->first + c->cnt;
+	struct unwind_mapping *m;
+
+	for (int i = 0; i < 13; i++) {	/* log2 of UNWIND_MAPPINGS_MAX */
+		__u32 middle = (low + high) / 2;
+
+		if (high - low <= 1)
+			break;
+		m = bpf_map_lookup_elem(&unwind_mappings, &middle);
+		if (!m)
+			return NULL;
+		if (m->start <= addr)
+			low = middle;
+		else
+			high = middle;
+	}
+	return bpf_map_lookup_elem(&unwind_mappings, &low);
+}
+
+/*
+ * The rule of an address. A global function, verified once by itself: inside the loop over the frames it would be
+ * walked for each of them.
+ */
+__noinline int rule_find(__u64 addr)
+{
+	struct stack_cpu *c = cpu_get();
+	struct unwind_chunk *chunk = NULL;
+	struct unwind_mapping *m;
+	__u32 zero = 0, at, low, high, key;
+	void *inner;
+	__u64 va;
+
+	if (!c || !c->cnt)
+		return UNWIND_RULE_OUTSIDE;
+	m = mapping_find(c, addr);
+	if (!m || addr < m->start || addr >= m->end)
+		return UNWIND_RULE_OUTSIDE;
+	va = addr - m->bias;
+	at = (__u32)(va >> UNWIND_BLOCK_SHIFT) - m->block;
+	if (at >= m->blocks_cnt)
+		return UNWIND_RULE_NONE;
+	at += m->index;
+	inner = bpf_map_lookup_elem(&unwind_chunks, &m->chunk);
+	if (inner)
+		chunk = bpf_map_lookup_elem(inner, &zero);
+	if (!chunk)
+		return UNWIND_RULE_NONE;
+	low = chunk->words[at & (UNWIND_CHUNK_WORDS - 1)];
+	high = chunk->words[(at + 1) & (UNWIND_CHUNK_WORDS - 1)];
+	key = va & 0xffff;
+	for (int i = 0; i < 9; i++) {	/* a block has at most 256 rows: the first one above the address */
+		__u32 middle = (low + high) / 2;
+
+		if (low >= high)
+			break;
+		if (chunk->words[middle & (UNWIND_CHUNK_WORDS - 1)] >> 16 <= key)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return chunk->words[(low - 1) & (UNWIND_CHUNK_WORDS - 1)] & 0xffff;
+}
+
+#define CACHE_MIX	0x9e3779b97f4a7c15ull	/* 2^64 / golden ratio; odd */
+
+static __always_inline __u32 cache_index(__u64 addr)
+{
+	return (addr ^ addr >> 11 ^ addr >> 22) & (UNWIND_CACHE - 1);
+}
+
+/*
+ * The rule of an address by the cache. An entry is one address's and one generation's, and proves it: the key holds the
+ * address under a mix of the data, so that two words written by different tasks do not pass for an entry.
+ */
+static __always_inline __u32 rule_get(struct stack_cpu *c, __u64 addr)
+{
+	struct unwind_cached *e = &c->cache[cache_index(addr)];
+	__u64 data = e->data;
+
+	if (data >> 16 == c->generation && (e->key ^ data * CACHE_MIX) == addr)
+		return data & 0xffff;
+	data = c->generation << 16 | (__u16)rule_find(addr);
+	e->data = data;
+	e->key = addr ^ data * CACHE_MIX;
+	return data & 0xffff;
+}
+
+#endif

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What tests of the unwinder run: included by the Makefile.
+
+UW := $(O)/tests/unwind
+
+$(UW)/%.bpf.o: tests/unwind/%.bpf.c $(O)/.flags
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPFCFLAGS) -MMD -MP -c $< -o $@
+$(UW)/%.skel.h: $(UW)/%.bpf.o $(O)/bpf/unwind.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen object $(UW)/$*.linked.o $^
+	$(Q)$(BPFTOOL) gen skeleton $(UW)/$*.linked.o name $*_bpf > $@.tmp && mv $@.tmp $@
+$(UW)/walk: tests/unwind/walk.c $(UW)/walk.skel.h $(filter-out $(O)/user/main.o,$(OBJ))
+	$(call say,TEST,$<)
+	$(Q)$(CC) $(CFLAGS) $(WARN) $(INC) -iquote $(UW) -MMD -MP $(filter %.c %.o,$^) $(LIBS) -o $@
+
+unwind-tools: $(UW)/walk
+.PHONY: unwind-tools
+-include $(wildcard $(UW)/*.d)

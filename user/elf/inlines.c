@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ *	units     ranges of all compilation units, sorted, made once
+ *	scopes    of one unit: ranges of its functions and of what is inlined in them, sorted by start, the outer one first;
+ *	          each knows the nearest one before it that encloses it
+ *
+ * DIEs come from a file that may lie: depth, number and repetition are bounded, cycles end there.
+ */
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "elf/image.h"
+#include "elf/image_private.h"
+#include "elf/inlines.h"
+
+#define DEPTH_MAX	256
+#define SCOPES_MAX	(1u << 20)	/* of one unit; the largest seen (V8, one file) has 200,000 */
+#define DIES_MAX	(16u << 20)	/* of one unit that are looked at */
+#define UNITS_MAX	(1u << 20)
+#define NO_SCOPE	UINT32_MAX
+
+struct unit_range {
+	uint64_t low, high;
+	uint32_t unit;
+};
+
+struct scope {
+	uint64_t low, high;
+	Dwarf_Off die;
+	uint32_t depth;
+	uint32_t outer;		/* index of the nearest enclosing one, NO_SCOPE = none */
+	bool inlined;
+};
+
+struct unit {
+	Dwarf_Off die;
+	bool read;
+	struct scope *scopes;
+	uint32_t scopes_cnt, scopes_size;
+};
+
+struct inlines {
+	struct image *img;
+	Dwarf *dwarf;
+	struct unit_range *ranges;
+	size_t ranges_cnt, ranges_size;
+	struct unit *units;
+	size_t units_cnt, units_size;
+};
+
+/* Room for one more; false when memory is short. */
+static bool grow(void *list, size_t cnt, size_t *size, size_t bytes)
+{
+	size_t more = *size ? *size * 2 : 64;
+	void *bigger;
+
+	if (cnt < *size)
+		return true;
+	bigger = realloc(*(void **)list, more * bytes);
+	if (!bigger)
+		return false;
+	*(void **)list = bigger;
+	*size = more;
+	return true;
+}
+
+static int unit_add(struct inlines *in, Dwarf_Die *die)
+{
+	ptrdiff_t off = 0;
+	Dwarf_Addr base, low, high;
+
+	if (in->units_cnt == UNITS_MAX)
+		return 0;
+	if (!grow(&in->units, in->units_cnt, &in->units_size, sizeof(*in->units)))
+		return -ENOMEM;
+	in->units[in->units_cnt] = (struct unit){ .die = dwarf_dieoffset(die) };
+	while ((off = dwarf_ranges(die, off, &base, &low, &high)) > 0) {
+		if (low >= high)
+			continue;
+		if (!grow(&in->ranges, in->ranges_cnt, &in->ranges_size, sizeof(*in->ranges)))
+			return -ENOMEM;
+		in->ranges[in->ranges_cnt++] = (struct unit_range){ .low = low, .high = high, .unit = in->units_cnt };
+	}
+	in->units_cnt++;
+	return 0;
+}
+
+static int range_compare(const void *pa, const void *pb)
+{
+	const struct unit_range *a = pa, *b = pb;
+
+	return a->low != b->low ? (a->low > b->low) - (a->low < b->low) : (a->unit > b->unit) - (a->unit < b->unit);
+}
+
+int inlines_new(struct image *img, struct inlines **ret)
+{
+	struct inlines *in = calloc(1, sizeof(*in));
+	Dwarf_CU *cu = NULL;
+	Dwarf_Die die;
+	uint8_t type;
+	int err = 0;
+
+	if (!in)
+		return -ENOMEM;
+	in->img = image_ref(img);
+	in->dwarf = image_has_section(img, ".debug_info") ? dwarf_begin_elf(img->elf, DWARF_C_READ, NULL) : NULL;
+	while (!err && in->dwarf && !dwarf_get_units(in->dwarf, cu, &cu, NULL, &type, &die, NULL))
+		if (type == DW_UT_compile || type == DW_UT_skeleton)
+			err = unit_add(in, &die);
+	if (!err && !in->ranges_cnt)
+		err = -ENOENT;
+	if (err) {
+		inlines_free(in);
+		return err;
+	}
+	qsort(in->ranges, in->ranges_cnt, sizeof(*in->ranges), range_compare);
+	*ret = in;
+	return 0;
+}
+
+struct inlines *inlines_free(struct inlines *in)
+{
+	if (!in)
+		return NULL;
+	for (size_t i = 0; i < in->units_cnt; i++)
+		free(in->units[i].scopes);
+	free(in->units);
+	free(in->ranges);
+	dwarf_end(in->dwarf);
+	image_free(in->img);
+	free(in);
+	return NULL;
+}
+
+static void scopes_add(struct unit *u, Dwarf_Die *die, uint32_t depth, bool inlined)
+{
+	Dwarf_Addr base, low, high;
+	ptrdiff_t off = 0;
+	size_t size = u->scopes_size;
+
+	while ((off = dwarf_ranges(die, off, &base, &low, &high)) > 0) {
+		if (low >= high || u->scopes_cnt >= SCOPES_MAX)
+			continue;
+		if (!grow(&u->scopes, u->scopes_cnt, &size, sizeof(*u->scopes)))
+			return;
+		u->scopes_size = size;
+		u->scopes[u->scopes_cnt++] = (struct scope){
+			.low = low, .high = high, .die = dwarf_dieoffset(die), .depth = depth, .inlined = inlined,
+		};
+	}
+}
+
+/* What of a unit may hold functions. */
+static bool is_container(int tag)
+{
+	return tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block ||
+	       tag == DW_TAG_namespace || tag == DW_TAG_structure_type || tag == DW_TAG_class_type ||
+	       tag == DW_TAG_union_type || tag == DW_TAG_module;
+}
+
+/* Depth first, without recursion: the parents of the DIE that is looked at. */
+static void unit_walk(struct unit *u, Dwarf_Die *root)
+{
+	Dwarf_Die stack[DEPTH_MAX];
+	uint32_t depth = 0, dies_cnt = 0;
+
+	if (dwarf_child(root, &stack[0]))
+		return;
+	for (;;) {
+		int tag = dwarf_tag(&stack[depth]);
+
+		if (tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine)
+			scopes_add(u, &stack[depth], depth, tag == DW_TAG_inlined_subroutine);
+		if (++dies_cnt > DIES_MAX)
+			return;
+		if (is_container(tag) && depth + 1 < DEPTH_MAX && !dwarf_child(&stack[depth], &stack[depth + 1])) {
+			depth++;
+			continue;
+		}
+		while (dwarf_siblingof(&stack[depth], &stack[depth])) {
+			if (!depth)
+				return;
+			depth--;
+		}
+	}
+}
+
+static int scope_compare(const void *pa, const void *pb)
+{
+	const struct scope *a = pa, *b = pb;
+
+	if (a->low != b->low)
+		return a->low < b->low ? -1 : 1;
+	if (a->high != b->high)
+		return a->high > b->high ? -1 : 1;
+	return (a->depth > b->depth) - (a->depth < b->depth);
+}
+
+static void unit_read(struct inlines *in, struct unit *u)
+{
+	uint32_t open = NO_SCOPE;
+	Dwarf_Die die;
+
+	u->read = true;
+	if (!dwarf_offdie(in->dwarf, u->die, &die))
+		return;
+	unit_walk(u, &die);
+	if (u->scopes_cnt)
+		qsort(u->scopes, u->scopes_cnt, sizeof(*u->scopes), scope_compare);
+	for (uint32_t i = 0; i < u->scopes_cnt; i++) {
+		while (open != NO_SCOPE && u->scopes[open].high <= u->scopes[i].low)
+			open = u->scopes[open].outer;
+		u->scopes[i].outer = open;
+		open = i;
+	}
+}
+
+/* The unit that covers va, by the last range that begins before it; ranges of units do not overlap but in files that lie. */
+static struct unit *unit_find(struct inlines *in, uint64_t va)
+{
+	size_t low = 0, high = in->ranges_cnt;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (in->ranges[middle].low <= va)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!low || va >= in->ranges[low - 1].high)
+		return NULL;
+	return &in->units[in->ranges[low - 1].unit];
+}
+
+/* The innermost scope that covers va. */
+static uint32_t scope_find(const struct unit *u, uint64_t va)
+{
+	uint32_t low = 0, high = u->scopes_cnt, at;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (u->scopes[middle].low <= va)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	at = low ? low - 1 : NO_SCOPE;
+	while (at != NO_SCOPE && va >= u->scopes[at].high)
+		at = u->scopes[at].outer;
+	return at;
+}
+
+static const char *die_name(Dwarf_Die *die)
+{
+	Dwarf_Attribute attr;
+	const char *name;
+
+	name = dwarf_formstring(dwarf_attr_integrate(die, DW_AT_linkage_name, &attr));
+	if (!name)
+		name = dwarf_formstring(dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr));
+	return name ? name : dwarf_diename(die);
+}
+
+/* Where an inlined function was called from. */
+static void call_site(Dwarf_Die *unit, Dwarf_Die *die, struct inlines_frame *ret)
+{
+	Dwarf_Attribute attr;
+	Dwarf_Files *files;
+	Dwarf_Word file, line;
+	size_t cnt;
+
+	if (!dwarf_formudata(dwarf_attr(die, DW_AT_call_line, &attr), &line))
+		ret->line = line;
+	if (!dwarf_formudata(dwarf_attr(die, DW_AT_call_file, &attr), &file) && !dwarf_getsrcfiles(unit, &files, &cnt) &&
+	    file < cnt)
+		ret->file = dwarf_filesrc(files, file, NULL, NULL);
+}
+
+static void source_line(Dwarf_Die *unit, uint64_t va, struct inlines_frame *ret)
+{
+	Dwarf_Line *line = dwarf_getsrc_die(unit, va);
+	int number;
+
+	if (!line)
+		return;
+	ret->file = dwarf_linesrc(line, NULL, NULL);
+	if (!dwarf_lineno(line, &number) && number > 0)
+		ret->line = number;
+}
+
+void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
+{
+	struct unit *u = unit_find(in, va);
+	struct inlines_frame place = { 0 };
+	Dwarf_Die unit, die;
+	uint32_t at;
+
+	ret->cnt = 0;
+	if (!u || !dwarf_offdie(in->dwarf, u->die, &unit))
+		return;
+	if (!u->read)
+		unit_read(in, u);
+	source_line(&unit, va, &place);
+	for (at = scope_find(u, va); at != NO_SCOPE; at = u->scopes[at].outer) {
+		if (va >= u->scopes[at].high || !dwarf_offdie(in->dwarf, u->scopes[at].die, &die))
+			continue;
+		place.name = die_name(&die);
+		if (ret->cnt == INLINES_MAX + 1)	/* the innermost ones are left out */
+			memmove(ret->at, ret->at + 1, (--ret->cnt) * sizeof(ret->at[0]));
+		ret->at[ret->cnt++] = place;
+		if (!u->scopes[at].inlined)
+			return;
+		place = (struct inlines_frame){ 0 };
+		call_site(&unit, &die, &place);
+	}
+	/* a line, but no function: it is in the last frame, without a name */
+	if (place.line && ret->cnt <= INLINES_MAX)
+		ret->at[ret->cnt++] = place;
+}

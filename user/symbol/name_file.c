@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+
+#include "elf/debug_file.h"
+#include "elf/image.h"
+#include "symbol/name_file.h"
+
+int name_file_open(int fd, struct name_file *ret)
+{
+	struct name_file f = { 0 };
+	int err = image_open(fd, &f.img);
+
+	if (!err && debug_file_mini(f.img, &f.mini) == -ENOMEM)
+		err = -ENOMEM;
+	if (err)
+		name_file_close(&f);
+	else
+		*ret = f;
+	return err;
+}
+
+void name_file_close(struct name_file *f)
+{
+	f->inlines = inlines_free(f->inlines);
+	f->symtab = symtab_free(f->symtab);
+	f->debug = image_free(f->debug);
+	f->mini = image_free(f->mini);
+	f->img = image_free(f->img);
+}
+
+bool name_file_wants_debug(const struct name_file *f)
+{
+	return !f->debug && !(image_has_symtab(f->img) && image_has_section(f->img, ".debug_info"));
+}
+
+int name_file_add_debug(struct name_file *f, int fd)
+{
+	struct image *debug;
+	int err = image_open(fd, &debug);
+
+	if (err)
+		return err;
+	if (f->debug || !debug_file_matches(f->img, debug)) {
+		image_free(debug);
+		return -ENOEXEC;
+	}
+	f->debug = debug;
+	/* what was made without it is made anew */
+	f->symtab = symtab_free(f->symtab);
+	f->inlines = inlines_free(f->inlines);
+	f->inlines_tried = false;
+	return 0;
+}
+
+static int symtab_get(struct name_file *f)
+{
+	struct image *others[2];
+	size_t cnt = 0;
+
+	if (f->symtab)
+		return 0;
+	if (f->debug)
+		others[cnt++] = f->debug;
+	if (f->mini)
+		others[cnt++] = f->mini;
+	return symtab_new(f->img, others, cnt, &f->symtab);
+}
+
+static int inlines_get(struct name_file *f)
+{
+	int err;
+
+	if (f->inlines_tried)
+		return 0;
+	f->inlines_tried = true;
+	err = inlines_new(f->img, &f->inlines);
+	if (err == -ENOENT && f->debug)
+		err = inlines_new(f->debug, &f->inlines);
+	return err == -ENOMEM ? err : 0;
+}
+
+int name_file_find(struct name_file *f, uint64_t va, bool no_inline, struct name_file_answer *ret)
+{
+	const struct symtab_symbol *sym;
+	struct inlines_frame *last;
+	int err = symtab_get(f);
+
+	if (!err)
+		err = inlines_get(f);
+	if (err)
+		return err;
+	ret->frames.cnt = 0;
+	ret->off = 0;
+	if (f->inlines)
+		inlines_find(f->inlines, va, &ret->frames);
+	sym = symtab_find(f->symtab, va);
+	if (sym)
+		ret->off = va - sym->va;
+	if (!ret->frames.cnt) {
+		if (!sym)
+			return -ENOENT;
+		ret->frames.at[ret->frames.cnt++] = (struct inlines_frame){ .name = sym->name };
+		return 0;
+	}
+	last = &ret->frames.at[ret->frames.cnt - 1];
+	if (sym)	/* DWARF's name of an alias may be any; with a suffix like .cold it has none */
+		last->name = sym->name;
+	if (!last->name)
+		return -ENOENT;
+	if (no_inline) {
+		/* the line is that of the address, in whatever was inlined there */
+		ret->frames.at[0].name = last->name;
+		ret->frames.cnt = 1;
+	}
+	return 0;
+}

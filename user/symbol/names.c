@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ *	request  head │ vas
+ *	reply    wish                                       (when it wants the debug file first)
+ *	         wish │ for each va: cnt │ cnt frames: number parts │ name \0 │ file \0
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "elf/debug_file.h"
+#include "elf/image.h"
+#include "elf/parser_ops.h"
+#include "symbol/demangle.h"
+#include "symbol/name_file.h"
+#include "symbol/names.h"
+
+#define FILES_MAX	128	/* that the worker keeps, the last used */
+
+struct request_head {
+	uint64_t file_key;
+	uint32_t no_inline, no_demangle, no_debug;
+	uint32_t vas_cnt;
+};
+
+struct frame_head {
+	uint64_t off;
+	uint32_t line;
+	uint32_t has_file;
+};
+
+struct kept_file {
+	uint64_t key;
+	struct name_file file;
+};
+
+struct names_state {
+	struct kept_file files[FILES_MAX];	/* the last used first */
+	size_t cnt;
+};
+
+void *names_open(void)
+{
+	return calloc(1, sizeof(struct names_state));
+}
+
+/* The file of this key, opened when it is new; it becomes the first. */
+static int file_get(struct names_state *s, uint64_t key, int fd, struct name_file **ret)
+{
+	struct kept_file k = { .key = key };
+	size_t i;
+	int err;
+
+	for (i = 0; i < s->cnt && s->files[i].key != key; i++)
+		;
+	if (i < s->cnt) {
+		k = s->files[i];
+	} else {
+		err = fd < 0 ? -ENOENT : name_file_open(fd, &k.file);
+		if (err)
+			return err;
+		if (s->cnt == FILES_MAX)
+			name_file_close(&s->files[--s->cnt].file);
+		i = s->cnt++;
+	}
+	memmove(s->files + 1, s->files, i * sizeof(k));
+	s->files[0] = k;
+	*ret = &s->files[0].file;
+	return 0;
+}
+
+static void wish_fill(const struct name_file *f, struct names_wish *ret)
+{
+	const unsigned char *id;
+	const char *link;
+	uint32_t crc;
+
+	ret->wants = true;
+	ret->build_id_len = image_build_id(f->img, &id);
+	if (ret->build_id_len > sizeof(ret->build_id))
+		ret->build_id_len = 0;
+	memcpy(ret->build_id, id, ret->build_id_len);
+	link = debug_file_link(f->img, &crc);
+	if (link && strlen(link) < sizeof(ret->link))
+		strcpy(ret->link, link);
+}
+
+static int frame_write(const struct inlines_frame *f, uint64_t off, bool no_demangle, struct text *reply)
+{
+	const struct frame_head head = { .off = off, .line = f->line, .has_file = f->file != NULL };
+	const char *name = f->name ? f->name : "?";
+	char *readable = NULL;
+
+	if (!no_demangle && demangle_name(name, &readable) == -ENOMEM)
+		return -ENOMEM;
+	text_add_len(reply, (const char *)&head, sizeof(head));
+	name = readable ? readable : name;
+	text_add_len(reply, name, strlen(name) + 1);
+	text_add_len(reply, f->file ? f->file : "", f->file ? strlen(f->file) + 1 : 1);
+	free(readable);
+	return 0;
+}
+
+static int answer_write(struct name_file *f, uint64_t va, const struct request_head *head, struct text *reply)
+{
+	struct name_file_answer answer;
+	uint32_t cnt;
+	int err = name_file_find(f, va, head->no_inline, &answer);
+
+	if (err && err != -ENOENT)
+		return err;
+	cnt = err ? 0 : answer.frames.cnt;
+	err = 0;
+	text_add_len(reply, (const char *)&cnt, sizeof(cnt));
+	for (uint32_t i = 0; !err && i < cnt; i++)
+		err = frame_write(&answer.frames.at[i], answer.off, head->no_demangle, reply);
+	return err;
+}
+
+int names_handle(void *state, const void *request, size_t len, int fd, struct text *reply)
+{
+	struct names_wish wish = { 0 };
+	struct request_head head;
+	struct name_file *f;
+	uint64_t va;
+	int err;
+
+	if (len < sizeof(head))
+		return -EINVAL;
+	memcpy(&head, request, sizeof(head));
+	if ((len - sizeof(head)) / sizeof(va) != head.vas_cnt)
+		return -EINVAL;
+	err = file_get(state, head.file_key, fd, &f);
+	if (err)
+		return err;
+	if (!head.no_debug && name_file_wants_debug(f))
+		wish_fill(f, &wish);
+	text_add_len(reply, (const char *)&wish, sizeof(wish));
+	for (uint32_t i = 0; !err && !wish.wants && i < head.vas_cnt; i++) {
+		memcpy(&va, (const char *)request + sizeof(head) + i * sizeof(va), sizeof(va));
+		err = answer_write(f, va, &head, reply);
+	}
+	return err;
+}
+
+int names_handle_debug(void *state, const void *request, size_t len, int fd, struct text *reply)
+{
+	struct name_file *f;
+	uint64_t key;
+	int err;
+
+	(void)reply;
+	if (len != sizeof(key) || fd < 0)
+		return -EINVAL;
+	memcpy(&key, request, sizeof(key));
+	err = file_get(state, key, -1, &f);
+	return err ? err : name_file_add_debug(f, fd);
+}
+
+/* Takes a string out of a reply; NULL when none ends in it. */
+static const char *take_string(const struct text *reply, size_t *at)
+{
+	const char *str = reply->str + *at, *end;
+
+	end = *at < reply->len ? memchr(str, '\0', reply->len - *at) : NULL;
+	if (!end)
+		return NULL;
+	*at += end - str + 1;
+	return str;
+}
+
+static bool take(const struct text *reply, size_t *at, void *ret, size_t len)
+{
+	if (reply->len - *at < len)
+		return false;
+	memcpy(ret, reply->str + *at, len);
+	*at += len;
+	return true;
+}
+
+static int answer_read(const struct text *reply, size_t *at, struct names_frame *frames, uint32_t *ret_cnt)
+{
+	if (!take(reply, at, ret_cnt, sizeof(*ret_cnt)) || *ret_cnt > INLINES_MAX + 1)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < *ret_cnt; i++) {
+		struct frame_head head;
+		const char *file;
+
+		if (!take(reply, at, &head, sizeof(head)))
+			return -EBADMSG;
+		frames[i] = (struct names_frame){ .name = take_string(reply, at), .line = head.line, .off = head.off };
+		file = take_string(reply, at);
+		if (!frames[i].name || !file)
+			return -EBADMSG;
+		frames[i].file = head.has_file ? file : NULL;
+	}
+	return 0;
+}
+
+int names_ask(struct worker *w, const struct names_question *q, struct names_wish *ret_wish,
+	      int (*fn)(void *ctx, uint32_t i, const struct names_frame *frames, uint32_t cnt), void *ctx)
+{
+	const struct request_head head = {
+		.file_key = q->file_key, .no_inline = q->no_inline, .no_demangle = q->no_demangle, .no_debug = q->no_debug,
+		.vas_cnt = q->vas_cnt,
+	};
+	struct names_frame frames[INLINES_MAX + 1];
+	struct text request = { 0 }, reply = { 0 };
+	uint32_t cnt;
+	size_t at = 0;
+	int err;
+
+	text_add_len(&request, (const char *)&head, sizeof(head));
+	text_add_len(&request, (const char *)q->vas, q->vas_cnt * sizeof(*q->vas));
+	err = request.failed ? -ENOMEM : worker_call(w, PARSER_NAMES, request.str, request.len, q->fd, &reply);
+	text_free(&request);
+	if (!err && !take(&reply, &at, ret_wish, sizeof(*ret_wish)))
+		err = -EBADMSG;
+	if (!err && (ret_wish->build_id_len > sizeof(ret_wish->build_id) ||
+		     !memchr(ret_wish->link, '\0', sizeof(ret_wish->link))))
+		err = -EBADMSG;
+	for (uint32_t i = 0; !err && !ret_wish->wants && i < q->vas_cnt; i++) {
+		err = answer_read(&reply, &at, frames, &cnt);
+		if (!err && cnt)
+			err = fn(ctx, i, frames, cnt);
+	}
+	text_free(&reply);
+	return err;
+}
+
+int names_add_debug(struct worker *w, uint64_t file_key, int debug_fd)
+{
+	struct text reply = { 0 };
+	int err = worker_call(w, PARSER_DEBUG, &file_key, sizeof(file_key), debug_fd, &reply);
+
+	text_free(&reply);
+	return err;
+}
