@@ -57,15 +57,21 @@ struct {
 #include "unwind_walk.bpf.h"
 #include "unwind_memo.bpf.h"
 
-/* The index of a known stack; STACK_NONE when it is new. */
-static __always_inline __u32 stack_known(const struct stack_key *key, __u32 sum)
+/* What a stack is known by: the hashes where the walk has left them. */
+static __always_inline const struct stack_key *stack_key(const struct stack_cpu *c)
 {
-	struct stack_id *id = bpf_map_lookup_elem(&stack_ids, key);
+	return (const struct stack_key *)c->hash.name;
+}
+
+/* The index of a known stack; STACK_NONE when it is new. */
+static __always_inline __u32 stack_known(const struct stack_cpu *c)
+{
+	struct stack_id *id = bpf_map_lookup_elem(&stack_ids, stack_key(c));
 	struct stack_state *state;
 
 	if (!id)
 		return STACK_NONE;
-	if (id->sum == sum)
+	if (id->sum == (__u32)c->hash.sum)
 		return id->index;
 	state = stack_state_get();
 	if (state)
@@ -74,10 +80,10 @@ static __always_inline __u32 stack_known(const struct stack_key *key, __u32 sum)
 }
 
 /* A new stack: an index, and its frames to user space. Published last, so an index always has frames. */
-static __always_inline __u32 stack_add(struct stack_cpu *c, const struct stack_key *key, __u32 sum, __u64 uses)
+static __always_inline __u32 stack_add(struct stack_cpu *c, __u64 uses)
 {
 	struct stack_state *state = stack_state_get();
-	struct stack_id id = { .sum = sum };
+	struct stack_id id = { .sum = c->hash.sum };
 	__u64 bytes;
 
 	if (!state)
@@ -94,8 +100,8 @@ static __always_inline __u32 stack_add(struct stack_cpu *c, const struct stack_k
 	c->event.index = id.index;
 	c->event.frames_cnt = c->frames_cnt;
 	c->event.end = c->end;
-	c->event.hash[0] = key->hash[0];
-	c->event.hash[1] = key->hash[1];
+	c->event.hash[0] = c->hash.name[0];
+	c->event.hash[1] = c->hash.name[1];
 	bytes = __builtin_offsetof(struct stack_event, frames) + 8ull * c->frames_cnt;
 	/*
 	 * The check and the use in one register. Linux 6.1 does not carry a bound from a copy to a sum of 32 bits: "R3
@@ -113,29 +119,32 @@ static __always_inline __u32 stack_add(struct stack_cpu *c, const struct stack_k
 		stack_count(&state->raced_cnt);
 		return STACK_FULL;
 	}
-	if (!bpf_map_update_elem(&stack_ids, key, &id, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&stack_ids, stack_key(c), &id, BPF_NOEXIST))
 		return id.index;
-	id.index = stack_known(key, sum);	/* another CPU was first */
+	id.index = stack_known(c);	/* another CPU was first */
 	return id.index == STACK_NONE ? STACK_FULL : id.index;
 }
 
-/* The index of the stack that was walked. */
-static __always_inline __u32 stack_of_walk(struct stack_cpu *c, __u64 uses)
+/* The index of the stack that was walked. A global function for its own stack: calls may take 512 bytes together. */
+__noinline int stack_of_walk(__u64 uses)
 {
+	struct stack_cpu *c = cpu_get();
 	struct stack_state *state = stack_state_get();
-	struct stack_hash h = c->hash;
-	struct stack_key key;
-	__u32 sum, index, end = c->end;
+	__u32 index, end;
 
+	if (!c || !state)
+		return STACK_FULL;
+	end = c->end;
 	/* how it ended is part of it */
-	hash_add(&h, end);
-	key.hash[0] = h.name[0];
-	key.hash[1] = h.name[1];
-	sum = h.sum ^ h.sum >> 32;
-	if (end && end < STACK_ENDS && state)
-		stack_count(&state->ends[end]);
-	index = stack_known(&key, sum);
-	return index == STACK_NONE ? stack_add(c, &key, sum, uses) : index;
+	hash_add(&c->hash, end);
+	if (end != STACK_ENDED) {
+		/* as two comparisons: clang makes one of them, after which kernels before 6.13 do not know the bound */
+		asm volatile("" : "+r"(end));
+		if (end < STACK_ENDS)
+			stack_count(&state->ends[end]);
+	}
+	index = stack_known(c);
+	return index == STACK_NONE ? stack_add(c, uses) : index;
 }
 
 enum {
@@ -162,57 +171,78 @@ static __always_inline void walk_begin(struct stack_cpu *c, __u64 pc, __u64 sp, 
 	c->end = STACK_CUT_DEPTH;
 }
 
+/* Takes the tables of now for a walk. */
+static __always_inline void space_take(struct stack_cpu *c)
+{
+	const struct unwind_space *space = space_get();
+
+	c->generation = space ? space->generation : 0;
+	c->first = space ? space->first : 0;
+	c->cnt = space ? space->cnt : 0;
+}
+
 /* Whether the tables are those that the walk began with. */
 static __always_inline bool space_is_same(const struct stack_cpu *c)
 {
-	struct unwind_space now;
+	const struct unwind_space *space = space_get();
 
-	space_get(&now);
-	return now.generation == c->generation;
+	return (space ? space->generation : 0) == c->generation;
+}
+
+/* What one attempt gives when it was disturbed. */
+#define TAKE_AGAIN	STACK_NONE
+
+/* One attempt: the index, or TAKE_AGAIN. A global function: all that it needs are scalars, and it is verified once. */
+__noinline int stack_try(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
+{
+	struct stack_cpu *c = cpu_get();
+	struct stack_state *state;
+	__u32 index, known;
+	__u64 uses;
+
+	if (!c)
+		return STACK_FULL;
+	uses = __sync_fetch_and_add(&c->uses, 1) + 1;
+	space_take(c);
+	walk_begin(c, pc, sp, bp, lr, flags);
+	known = c->memo_fit ? memo_find() : STACK_NONE;
+	if (*(volatile __u64 *)&c->uses != uses)
+		return TAKE_AGAIN;
+	if (known && !stack_check)
+		return known;
+	if (c->base != c->sp0 || c->len < WINDOW_READ)
+		window_read(c, c->sp0 & ~7ull, WINDOW_READ);
+	walk(c);
+	if (*(volatile __u64 *)&c->uses != uses || !space_is_same(c))
+		return TAKE_AGAIN;
+	index = stack_of_walk(uses);
+	if (known) {
+		state = stack_state_get();
+		if (state)
+			stack_count(&state->memo_cnt);
+		if (state && known != index)
+			stack_count(&state->memo_wrong_cnt);
+	}
+	if (c->memo_fit && c->end == STACK_ENDED && index >= STACK_FIRST)
+		memo_put(index, uses);
+	return index;
 }
 
 /*
  * Walks, as often as another task of this CPU or new tables come in between (on preemptible kernels), but not for ever.
- * A global function: all that it needs are scalars, and it is verified once.
  */
-__noinline int stack_take_from(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
+static __always_inline __u32 stack_take_from(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
 {
-	struct stack_cpu *c = cpu_get();
-	struct stack_state *state = stack_state_get();
-	struct unwind_space space;
-	__u32 index, known;
-	__u64 uses;
+	struct stack_state *state;
+	__u32 index = stack_try(pc, sp, bp, lr, flags);
 
-	if (!c || !state)
-		return STACK_FULL;
-	for (int attempt = 0; attempt < 2; attempt++) {
-		uses = __sync_fetch_and_add(&c->uses, 1) + 1;
-		space_get(&space);
-		c->generation = space.generation;
-		c->first = space.first;
-		c->cnt = space.cnt;
-		walk_begin(c, pc, sp, bp, lr, flags);
-		known = c->memo_fit ? memo_find() : STACK_NONE;
-		if (*(volatile __u64 *)&c->uses != uses)
-			continue;
-		if (known && !stack_check)
-			return known;
-		if (c->base != sp || c->len < WINDOW_READ)
-			window_read(c, sp & ~7ull, WINDOW_READ);
-		walk(c);
-		if (*(volatile __u64 *)&c->uses != uses || !space_is_same(c))
-			continue;
-		index = stack_of_walk(c, uses);
-		if (known) {
-			stack_count(&state->memo_cnt);
-			if (known != index)
-				stack_count(&state->memo_wrong_cnt);
-		}
-		if (c->memo_fit && c->end == STACK_ENDED && index >= STACK_FIRST)
-			memo_put(index, uses);
+	if (index == TAKE_AGAIN)
+		index = stack_try(pc, sp, bp, lr, flags);
+	if (index != TAKE_AGAIN)
 		return index;
-	}
-	stack_count(&state->raced_cnt);
+	state = stack_state_get();
+	if (state)
+		stack_count(&state->raced_cnt);
 	return STACK_FULL;
 }
 

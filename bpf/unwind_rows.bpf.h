@@ -68,23 +68,18 @@ static __always_inline bool place_get(__u32 *ret)
 	return true;
 }
 
-/* The tables of the current process as they are now; all zero when it has none. */
-static __always_inline void space_get(struct unwind_space *ret)
+/* The tables of the current process as they are now; NULL when it has none. */
+static __always_inline struct unwind_space *space_get(void)
 {
 	struct unwind_process *p;
 	__u32 place = 0;
 
-	ret->generation = 0;
-	ret->first = ret->cnt = 0;
 	if (!unwind_one_process && !place_get(&place))
-		return;
+		return NULL;
 	p = bpf_map_lookup_elem(&unwind_processes, &place);
 	if (!p)
-		return;
-	if (*(volatile __u32 *)&p->current & 1)
-		*ret = p->spaces[1];
-	else
-		*ret = p->spaces[0];
+		return NULL;
+	return *(volatile __u32 *)&p->current & 1 ? &p->spaces[1] : &p->spaces[0];
 }
 
 /* The last of the process's mappings that begins at or before addr. */

@@ -241,14 +241,12 @@ __noinline int walk_part(__u32 first)
 {
 	struct stack_cpu *c = cpu_get();
 	__u64 pc, sp, bp;
-	struct stack_hash h;
 
 	if (!c)
 		return 1;
 	pc = c->pc;
 	sp = c->sp;
 	bp = c->bp;
-	h = c->hash;
 	for (__u32 turn = 0; turn < WALK_TURNS; turn++) {
 		__u64 rule, cfa, off, ra, next_bp = bp, slot = 0;
 		__u32 kind, i = first + turn;
@@ -281,7 +279,7 @@ __noinline int walk_part(__u32 first)
 		c->bp_slots[i] = kind == UNWIND_BP ? c->bp_slot : BP_UNUSED;
 		if (slot)
 			c->bp_slot = slot - c->sp0;
-		hash_add(&h, pc);
+		hash_add(&c->hash, pc);
 		sp = cfa;
 		bp = next_bp;
 		pc = UNWIND_STRIP(ra);
@@ -290,18 +288,15 @@ step:
 		c->pc = pc;
 		c->sp = sp;
 		c->bp = bp;
-		c->hash = h;
 		if (walk_step(i))
 			return 1;
 		pc = c->pc;
 		sp = c->sp;
 		bp = c->bp;
-		h = c->hash;
 	}
 	c->pc = pc;
 	c->sp = sp;
 	c->bp = bp;
-	c->hash = h;
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -516,6 +517,80 @@ out:
 	scene_close(&s);
 }
 
+/* A process that is number 1 in a namespace of its own and has an odd name; its pid here, -1 when that cannot be made. */
+static pid_t own_namespace(pid_t *ret_parent)
+{
+	pid_t inner = -1;
+	int out[2], ready[2];
+	char byte;
+
+	if (pipe(out) || pipe(ready))
+		return -1;
+	*ret_parent = fork();
+	if (!*ret_parent) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		inner = unshare(CLONE_NEWPID) ? -1 : fork();
+		if (!inner) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			prctl(PR_SET_NAME, "\nUid:\t9 9 9 9\n");
+			while (write(ready[1], "", 1) == 1)
+				pause();
+			_exit(1);
+		}
+		if (inner > 0 && read(ready[0], &byte, 1) != 1)
+			_exit(1);
+		while (write(out[1], &inner, sizeof(inner)) == sizeof(inner))
+			pause();
+		_exit(1);
+	}
+	close(out[1]);
+	if (read(out[0], &inner, sizeof(inner)) != sizeof(inner))
+		inner = -1;
+	close(out[0]);
+	close(ready[0]);
+	close(ready[1]);
+	return inner;
+}
+
+TEST(ids)
+{
+	enum target_problem problem;
+	struct target *t = NULL;
+	struct target_ids ids;
+	struct scene s;
+	struct stat st;
+	pid_t tgid, parent = -1, inner;
+
+	if (scene_open(&s, false)) {
+		CHECK_EQ(target_ids_read(s.t, &ids), 0);
+		CHECK_EQ(stat("/proc/self/ns/pid", &st), 0);
+		CHECK_EQ(ids.pidns_ino, st.st_ino);
+		CHECK_EQ(ids.pidns_dev, st.st_dev);
+		CHECK_EQ(ids.fs_uid, geteuid());
+		kill(s.pid, SIGKILL);
+		waitpid(s.pid, NULL, 0);
+		s.pid = 0;
+		CHECK_EQ(target_ids_read(s.t, &ids), -ESRCH);
+	}
+	scene_close(&s);
+	inner = geteuid() ? -1 : own_namespace(&parent);
+	if (inner > 0 && CHECK_EQ(target_open(inner, &t, &problem, &tgid), 0)) {
+		CHECK_EQ(target_ids_read(t, &ids), 0);
+		CHECK_EQ(ids.own_pid, 1);
+		CHECK_EQ(ids.fs_uid, 0);
+		CHECK(ids.pidns_ino != st.st_ino);
+	}
+	target_free(t);
+	if (inner > 0)
+		kill(inner, SIGKILL);
+	if (parent > 0) {
+		kill(parent, SIGKILL);
+		waitpid(parent, NULL, 0);
+	}
+	if (inner <= 0)
+		TEST_SKIP("no namespace of processes can be made here");
+}
+
 TEST(without)
 {
 	const uint64_t addr = 0x1000;
@@ -582,4 +657,4 @@ TEST(bad_requests)
 
 TEST_MAIN(TEST_CASE(entries), TEST_CASE(garbage), TEST_CASE(later_ones_hold), TEST_CASE(model), TEST_CASE(grows),
 	  TEST_CASE(sizes), TEST_CASE(split), TEST_CASE(of_a_process), TEST_CASE(raw), TEST_CASE(many), TEST_CASE(refused),
-	  TEST_CASE(other_owner), TEST_CASE(without), TEST_CASE(bad_requests))
+	  TEST_CASE(other_owner), TEST_CASE(ids), TEST_CASE(without), TEST_CASE(bad_requests))

@@ -47,6 +47,8 @@ void chain_add_name(struct text *t, const struct frame *f)
 	} else {
 		text_add(t, text_str(&plain));
 	}
+	if (f->guessed)
+		text_add(t, "?");
 	text_free(&plain);
 }
 

@@ -16,7 +16,7 @@ int chain_start(const struct profile *p, const struct stack *st);
 
 /*
  * Adds a function's name without its parameters, "v8::internal::Factory::AllocateRaw", cut when it is very long;
- * a frame without a name is its address.
+ * a frame without a name is its address. A name that is guessed ends in "?".
  */
 void chain_add_name(struct text *t, const struct frame *f);
 

@@ -48,7 +48,8 @@ static const struct rule rules[] = {
 	{ FRAME_ALLOCATOR, .functions = "je_*|jemalloc_*|tcmalloc::*|TCMalloc*|tc_malloc*|tc_calloc|tc_realloc|tc_memalign|"
 					"tc_new*|mi_malloc*|mi_calloc*|mi_realloc*|mi_heap_*|_mi_*|rpmalloc*|snmalloc::*" },
 	{ FRAME_ALLOCATOR, .functions = "__rust_alloc*|__rust_realloc|__rdl_alloc*|__rdl_realloc|__rg_alloc*|__rg_realloc|"
-					"*::__rust_alloc*|*::__rust_realloc|*::__rdl_alloc*|*::__rdl_realloc|alloc::alloc::*|runtime.mallocgc*" },
+					"*::__rust_alloc*|*::__rust_realloc|*::__rdl_alloc*|*::__rdl_realloc|"
+					"alloc::alloc::*|runtime.mallocgc*" },
 	{ FRAME_ALLOCATOR, .functions = "PyMem_*|_PyMem_*|PyObject_Malloc|PyObject_Calloc|PyObject_Realloc|_PyObject_Malloc*|"
 					"_PyObject_Calloc|_PyObject_Realloc|pymalloc_*|PyObject_GC_New|_PyObject_GC_*",
 			   .modules = "*python*" },
@@ -156,8 +157,14 @@ static bool glob_fits(const char *pattern, const struct slice *s)
 		bool ends = !*p || *p == '|';
 
 		if (!ends && *p == '*') {
+			const char *found;
+
 			again = ++p;
-			again_i = i;
+			/* what comes first behind it is mostly a letter or a slash: go there at once */
+			found = *p && *p != '|' && *p != '*' ? memchr(s->str + i, *p, s->len - i) : s->str + i;
+			if (!found)
+				return false;
+			again_i = i = found - s->str;
 		} else if (ends && i == s->len) {
 			return true;
 		} else if (!ends && i < s->len && *p == s->str[i]) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hashmap.h"
 #include "cmd/naming.h"
 
 int naming_check(const struct naming_options *opt)
@@ -28,6 +29,9 @@ int naming_open(struct naming *n, const struct naming_config *config)
 		.targets = { .profile = config->profile, .is_same = config->is_same, .ctx = config->ctx },
 	};
 	err = kinds_open(opt->app, opt->not_app, &n->kinds);
+	n->kind_index = hashmap_new();
+	if (!err && !n->kind_index)
+		err = -ENOMEM;
 	if (!err)
 		err = symbolizer_new(&symbols, config->worker, &n->symbols);
 	if (err)
@@ -39,6 +43,7 @@ void naming_close(struct naming *n)
 {
 	n->symbols = symbolizer_free(n->symbols);
 	n->kinds = kinds_free(n->kinds);
+	n->kind_index = hashmap_free(n->kind_index);
 	targets_close(&n->targets);
 	free(n->pending);
 	n->pending = NULL;
@@ -57,6 +62,29 @@ struct batch {
 	const uint32_t *frames;
 };
 
+/*
+ * Strings of the symbolizer stay where they are, so a function that was met before is known by where its names stand; the
+ * rules take microseconds, and a process has many frames in few functions.
+ */
+static int kind_of(const struct batch *b, const struct symbol *sym, enum frame_kind *ret)
+{
+	const char *exe = b->t ? b->t->exe : NULL;
+	const struct {
+		const char *name, *module, *file;
+		uint64_t is_exe;
+	} key = { sym->name, sym->module, sym->file, exe && !strcmp(sym->module, exe) };
+	const struct kinds_query q = { .function = sym->name, .module = sym->module, .file = sym->file, .exe = exe };
+	uint64_t known;
+
+	if (!hashmap_get(b->n->kind_index, &key, sizeof(key), &known)) {
+		known = kinds_of(b->n->kinds, &q);
+		if (hashmap_put(b->n->kind_index, &key, sizeof(key), known))
+			return -ENOMEM;
+	}
+	*ret = known;
+	return 0;
+}
+
 static int on_names(void *ctx, size_t query, const struct symbol_list *list)
 {
 	struct frame_name names[SYMBOL_INLINED_MAX + 1];
@@ -64,14 +92,12 @@ static int on_names(void *ctx, size_t query, const struct symbol_list *list)
 
 	for (uint32_t i = 0; i < list->cnt; i++) {
 		const struct symbol *sym = &list->at[i];
-		const struct kinds_query q = {
-			.function = sym->name, .module = sym->module, .file = sym->file, .exe = b->t ? b->t->exe : NULL,
-		};
 
 		names[i] = (struct frame_name){
-			.name = sym->name, .module = sym->module, .file = sym->file, .line = sym->line,
-			.kind = kinds_of(b->n->kinds, &q), .guessed = sym->guessed,
+			.name = sym->name, .module = sym->module, .file = sym->file, .line = sym->line, .guessed = sym->guessed,
 		};
+		if (kind_of(b, sym, &names[i].kind))
+			return -ENOMEM;
 	}
 	return profile_frame_names(b->n->config.profile, b->frames[query], names, list->cnt);
 }

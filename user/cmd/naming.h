@@ -58,6 +58,7 @@ struct naming {
 	struct naming_config config;
 	struct symbolizer *symbols;
 	struct kinds *kinds;
+	struct hashmap *kind_index;	/* what is asked again and again: see kind_of() */
 	struct targets targets;		/* without a target */
 	uint32_t *pending;		/* frames without a name (FRAME_UNNAMED) */
 	size_t pending_cnt, pending_size;

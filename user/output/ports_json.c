@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "output/json.h"
 #include "profile/ports.h"
 #include "profile/profile.h"
@@ -213,10 +214,15 @@ static void stack_write(struct writing *w, int stack)
 		json_string(&w->j, NULL, st.label);
 	for (uint32_t i = 0; i < st.frames_cnt; i++) {
 		const struct frame *f = profile_frame_at(w->stacks, st.frames[i]);
-		char addr[32];
+		struct text name = { 0 };
 
-		snprintf(addr, sizeof(addr), "0x%llx", (unsigned long long)f->addr);
-		json_string(&w->j, NULL, f->kind != FRAME_UNNAMED && f->name && *f->name ? f->name : addr);
+		if (f->kind == FRAME_UNNAMED || !f->name || !*f->name)
+			text_printf(&name, "0x%llx", (unsigned long long)f->addr);
+		else
+			text_printf(&name, "%s%s", f->name, f->guessed ? "?" : "");
+		json_string(&w->j, NULL, text_str(&name));
+		w->err = name.failed ? -ENOMEM : w->err;
+		text_free(&name);
 	}
 	json_list_end(&w->j);
 }

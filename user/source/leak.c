@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi.h"
@@ -98,15 +97,18 @@ static void settings_ranges(struct leak_settings *set, const struct plan *p)
 
 static int settings_fill(struct source *s, struct leak_settings *set)
 {
-	struct stat st;
+	struct target_ids ids;
+	int err;
 
-	if (stat("/proc/self/ns/pid", &st))
-		return -errno;
+	/* the kernel tells a task's number only in the task's own namespace */
+	err = target_ids_read(s->ctx.target, &ids);
+	if (err)
+		return err;
 	*set = (struct leak_settings){
-		.pidns_dev = st.st_dev,
-		.pidns_ino = st.st_ino,
+		.pidns_dev = ids.pidns_dev,
+		.pidns_ino = ids.pidns_ino,
 		.min_size = s->options.min_size_bytes,
-		.pid = s->ctx.target->pid,
+		.pid = ids.own_pid,
 		.no_stacks = s->options.no_stacks,
 	};
 	settings_ranges(set, s->ctx.plan);

@@ -306,6 +306,7 @@ static void set_losses(struct source *s)
 	profile_loss_set(p, "stacks of connects: no index left (--max-memory)", s->unwinder.state->full_cnt);
 	profile_loss_set(p, "stacks of connects: the ring was full", s->unwinder.state->ring_full_cnt);
 	profile_loss_set(p, "stacks of connects: disturbed", s->unwinder.state->raced_cnt + s->stacks.garbled_cnt);
+	unwinder_notes(&s->unwinder, p);
 }
 
 /* Where version 2 of cgroups is mounted: its root sees every process of the machine. */

@@ -15,7 +15,6 @@
 
 #define FILES_MAX	8	/* processes whose map stays open: it can be read when they have ended */
 #define ADDRS_MAX	1024	/* of a request, so that an answer has 2 MB at most */
-#define STATUS_MAX	8192	/* bytes of /proc/PID/status: 1,500 as a rule, more with many CPUs */
 
 /* --- The two sides' words --- */
 
@@ -170,35 +169,6 @@ bool perfmap_covers(const struct target_mapping *map)
 	return false;
 }
 
-/* Its number in its own pid namespace, and the user that it makes files as. -ESRCH. */
-static int status_read(const struct target *t, int *ret_pid, uid_t *ret_uid)
-{
-	int fd = openat(t->proc_fd, "status", O_RDONLY | O_CLOEXEC), pid = 0, numbers[4];
-	char buf[STATUS_MAX], *line;
-	size_t len = 0;
-	ssize_t got;
-
-	if (fd < 0)
-		return -ESRCH;
-	while (len < sizeof(buf) - 1 && (got = read(fd, buf + len, sizeof(buf) - 1 - len)) > 0)
-		len += got;
-	close(fd);
-	buf[len] = '\0';
-	/* a process may call itself "\nUid:", but the kernel escapes that */
-	line = strstr(buf, "\nUid:");
-	if (!line || sscanf(line + 5, "%d %d %d %d", &numbers[0], &numbers[1], &numbers[2], &numbers[3]) != 4)
-		return -ESRCH;
-	*ret_uid = numbers[3];
-	line = strstr(buf, "\nNSpid:");
-	if (!line)
-		return -ESRCH;
-	for (char *p = line + 7; *p && *p != '\n'; p++)
-		if (*p >= '0' && *p <= '9' && (p[-1] < '0' || p[-1] > '9'))
-			pid = atoi(p);	/* one a namespace, the innermost last */
-	*ret_pid = pid;
-	return pid > 0 ? 0 : -ESRCH;
-}
-
 /*
  * A file in the target's /tmp, whatever it is, with no way through links: O_PATH opens nothing, so no device is touched and
  * no FIFO waits.
@@ -224,16 +194,15 @@ static int find_file(const struct target *t, const char *name)
 static int open_file(const struct target *t, const char **ret_why)
 {
 	char name[sizeof("perf-.map") + 16], path[sizeof("/proc/self/fd/") + 16];
-	int pid, path_fd, fd;
+	struct target_ids ids;
+	int path_fd, fd, err;
 	struct stat st;
-	uid_t uid;
-	int err;
 
 	*ret_why = NULL;
-	err = status_read(t, &pid, &uid);
+	err = target_ids_read(t, &ids);
 	if (err)
 		return err;
-	snprintf(name, sizeof(name), "perf-%d.map", pid);
+	snprintf(name, sizeof(name), "perf-%d.map", (int)ids.own_pid);
 	path_fd = find_file(t, name);
 	if (path_fd < 0)
 		return path_fd;
@@ -244,7 +213,7 @@ static int open_file(const struct target *t, const char **ret_why)
 		*ret_why = "it is a symbolic link";
 	else if (!S_ISREG(st.st_mode))
 		*ret_why = "it is no regular file";
-	else if (st.st_uid != uid)
+	else if (st.st_uid != ids.fs_uid)
 		*ret_why = "it belongs to another user than the process";
 	else if ((uint64_t)st.st_size > PERFMAP_BYTES_MAX)
 		*ret_why = "it is larger than 64 MiB";

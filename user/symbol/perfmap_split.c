@@ -112,6 +112,7 @@ static bool python_split(const char *raw, struct text *name, struct text *file)
 /* "void [Assembly] Namespace.Type::Method(args)[Tier0]" */
 static bool dotnet_split(const char *raw, struct text *name)
 {
+	static const char word[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789- ";
 	size_t len = strlen(raw), tier = len;
 	const char *begin, *colons = strstr(raw, "::");
 
@@ -120,8 +121,7 @@ static bool dotnet_split(const char *raw, struct text *name)
 	while (tier && raw[tier - 1] != '[')
 		tier--;
 	/* "[]" is an array, and a tier is a word */
-	if (tier < 2 || tier + 1 >= len || strspn(raw + tier, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789- ") !=
-	    len - 1 - tier || raw + tier - 1 < colons)
+	if (tier < 2 || tier + 1 >= len || strspn(raw + tier, word) != len - 1 - tier || raw + tier - 1 < colons)
 		return false;
 	begin = strstr(raw, "] ");
 	if (!begin || begin > colons || !memchr(raw, '[', begin - raw))

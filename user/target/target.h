@@ -118,6 +118,14 @@ struct target_memory {
 	uint64_t heap_bytes;	/* resident part of [heap]; 0 when there is none */
 };
 int target_memory_read(const struct target *t, struct target_memory *ret);
+/* As the target itself is told who it is: a container has its own numbers for processes. */
+struct target_ids {
+	pid_t own_pid;				/* in its own pid namespace */
+	uint64_t pidns_dev, pidns_ino;		/* which is this one */
+	uid_t fs_uid;				/* that its files belong to, as we see it */
+};
+/* -ESRCH: it has ended. */
+int target_ids_read(const struct target *t, struct target_ids *ret);
 /* CPU time of all its threads, user and system, nanoseconds. */
 int target_cpu_ns(const struct target *t, uint64_t *ret_ns);
 int target_threads_cnt(const struct target *t);
