@@ -170,10 +170,10 @@ __noinline int walk_step(__u32 i)
 	if (id == UNWIND_RULE_OUTSIDE)
 		note_outside(c, i);
 	rule = rule_at(id);
-	/* a restorer's CFI may begin at the very return address */
+	/* what nobody has called: the CFI of a restorer, or of a context's end, may begin at the very return address */
 	if (!UNWIND_RULE_KIND(rule) && !c->exact) {
 		frame = rule_at(rule_get(c, c->pc));
-		if (UNWIND_RULE_KIND(frame) == UNWIND_SIGNAL)
+		if (UNWIND_RULE_KIND(frame) == UNWIND_SIGNAL || UNWIND_RULE_KIND(frame) == UNWIND_END)
 			rule = frame;
 	}
 	kind = UNWIND_RULE_KIND(rule);

@@ -14,7 +14,8 @@ HAVECXX  := $(shell command -v $(CXX))
 
 PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep portlab allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
-PROGRAMS += $(if $(MUSLGCC),allocs-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
+PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(HAVECXX),unwindthrow)
+PROGRAMS += $(if $(MUSLGCC),allocs-musl unwindlab-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
 
 programs: $(PROGRAMS:%=$(P)/%)
 
@@ -56,5 +57,23 @@ $(P)/newthrow: tests/programs/newthrow.cc $(PMAKE)
 	$(call pcc,$(CXX))
 $(P)/tiny32: tests/programs/tiny32.c $(PMAKE)
 	$(call pcc,$(CC) -m32 -nostdlib -static -fno-pic)
+
+# No frame pointers: only unwind rows lead through these.
+UFLAGS := -O2 -g -D_GNU_SOURCE -Wall -Wextra -fomit-frame-pointer
+define ucc
+$(call say,PROG,$@)
+$(Q)mkdir -p $(@D)
+$(Q)$(1) $(UFLAGS) -MMD -MP -MF $@.d $< -o $@ -pthread
+endef
+$(P)/unwindlab: tests/programs/unwindlab.c $(PMAKE)
+	$(call ucc,$(CC))
+$(P)/unwindlab-static: tests/programs/unwindlab.c $(PMAKE)
+	$(call ucc,$(CC) -static)
+$(P)/unwindlab-musl: tests/programs/unwindlab.c $(PMAKE)
+	$(call ucc,$(MUSLGCC) -static -DNO_CONTEXT)
+$(P)/unwindthrow: tests/programs/unwindthrow.cc $(PMAKE)
+	$(call ucc,$(CXX))
+$(P)/unwindlab-stripped: $(P)/unwindlab
+	$(Q)strip -o $@ $<
 
 comma := ,

@@ -37,7 +37,7 @@ TEST(places)
 	static const struct example examples[] = {
 		{ "/srv/app/server", "handle", APP, NULL },
 		{ "/srv/app/lib/libshop.so.1", "shop::Cart::add(int)", APP, NULL },
-		{ "/home/user/build/plugin.so", "f", APP, NULL },
+		{ "/data/user/build/plugin.so", "f", APP, NULL },
 		{ "/opt/shop/lib/libshop.so", "f", APP, NULL },
 		{ "/app/bin/helper", "f", APP, NULL },
 		{ "/usr/bin/other", "f", APP, NULL },
@@ -163,7 +163,7 @@ TEST(languages)
 		{ "/srv/app/server", "<shop::Cart as core::fmt::Display>::fmt", APP, NULL },
 		{ "/srv/app/server", "shop::handle::<core::option::Option<u8>>", APP, NULL },
 		{ "/srv/app/server", "alloc", RUN, "/rustc/90b35a6239c3d8bdabc530a6a0816f7ff89a0aaf/library/alloc/src/alloc.rs" },
-		{ "/srv/app/server", "serde_json::de::from_str", DEP, "/root/.cargo/registry/src/index/serde_json-1.0.1/src/de.rs" },
+		{ "/srv/app/server", "serde_json::de::from_str", DEP, "/data/u/.cargo/registry/src/index/serde_json-1.0.1/src/de.rs" },
 		/* a name of C++ that looks like it */
 		{ "/srv/app/server", "core::Engine::run(int)", APP, NULL },
 		/* Go */
@@ -172,7 +172,7 @@ TEST(languages)
 		{ "/srv/app/server", "net/http.(*Transport).dialConn", RUN, NULL },
 		{ "/srv/app/server", "main.main", APP, NULL },
 		{ "/srv/app/server", "github.com/shop/cart.Add", APP, NULL },
-		{ "/srv/app/server", "github.com/lib/pq.Open", DEP, "/root/go/pkg/mod/github.com/lib/pq@v1.10.9/conn.go" },
+		{ "/srv/app/server", "github.com/lib/pq.Open", DEP, "/data/u/go/pkg/mod/github.com/lib/pq@v1.10.9/conn.go" },
 	};
 
 	CHECK_KINDS("/srv/app/server", examples);
@@ -181,7 +181,7 @@ TEST(languages)
 TEST(interpreters)
 {
 	static const struct { const char *exe; int kind; } exes[] = {
-		{ "/usr/bin/node", RUN }, { "/usr/local/bin/node", RUN }, { "/root/.nvm/versions/node/v20.1.0/bin/node", RUN },
+		{ "/usr/bin/node", RUN }, { "/usr/local/bin/node", RUN }, { "/data/u/.nvm/versions/node/v20.1.0/bin/node", RUN },
 		{ "/usr/bin/python3.11", RUN }, { "/usr/share/dotnet/dotnet", RUN }, { "/usr/bin/ruby3.1", RUN },
 		{ "/usr/lib/jvm/java-17-openjdk-amd64/bin/java", RUN }, { "/usr/sbin/php-fpm8.2", RUN },
 		{ "/usr/lib/erlang/erts-13.1.5/bin/beam.smp", RUN }, { "/usr/bin/perl", RUN },
@@ -248,7 +248,7 @@ TEST(jit)
 		{ "[jit]", "handle", APP, "/srv/app/server.py" },
 		{ "[jit]", "get", DEP, "/srv/venv/lib/python3.12/site-packages/requests/api.py" },
 		{ "[jit]", "run", RUN, "/usr/lib/python3.12/threading.py" },
-		{ "[jit]", "run", RUN, "/root/.pyenv/versions/3.12.1/lib/python3.12/threading.py" },
+		{ "[jit]", "run", RUN, "/data/u/.pyenv/versions/3.12.1/lib/python3.12/threading.py" },
 		{ "[jit]", "_find_and_load", RUN, "<frozen importlib._bootstrap>" },
 		/* LuaJIT */
 		{ "[jit]", "TRACE_12::/srv/app/handler.lua:5", APP, NULL },

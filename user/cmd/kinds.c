@@ -128,7 +128,7 @@ static const struct rule rules[] = {
 	{ FRAME_DEPENDENCY, .modules = "*/libc.so.6|*/libc-2.*|*/ld-musl-*|*/libc.musl-*" },
 	{ FRAME_DEPENDENCY, .modules = "/lib/*|/lib32/*|/lib64/*|/libx32/*|/usr/lib/*|/usr/lib32/*|/usr/lib64/*|/usr/libx32/*|"
 				       "/usr/libexec/*|/usr/share/*|/usr/local/lib/*|/usr/local/lib64/*|/usr/local/share/*" },
-	{ FRAME_DEPENDENCY, .modules = "/nix/store/*|/gnu/store/*|/home/linuxbrew/.linuxbrew/*" },
+	{ FRAME_DEPENDENCY, .modules = "/nix/store/*|/gnu/store/*|*/.linuxbrew/*" },
 	{ FRAME_DEPENDENCY, .modules = "/snap/core*|/snap/bare/*|/snap/gnome-*|/snap/*/lib/*|/opt/rh/*/lib/*|/opt/rh/*/lib64/*" },
 	{ FRAME_DEPENDENCY, .modules = "*/site-packages/*|*/dist-packages/*|*/node_modules/*|*/gems/*|*/.nuget/packages/*|"
 				       "*/conda/lib/*|*/conda/envs/*|*/miniconda*/lib/*|*/miniconda*/envs/*|"

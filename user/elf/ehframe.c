@@ -333,16 +333,20 @@ static bool rows_are_sorted(const struct reader *r)
 
 static void rows_sort(struct reader *r)
 {
+	uint64_t va = 0;
 	size_t kept = 0;
 
 	if (!rows_are_sorted(r))
 		qsort(r->rows, r->cnt, sizeof(*r->rows), raw_compare);
 	for (size_t i = 0; i < r->cnt; i++) {
-		const struct raw_row *last = kept ? &r->rows[kept - 1] : NULL;
+		const struct raw_row *last = kept ? &r->rows[kept - 1] : NULL, *row = &r->rows[i];
 
-		if (last ? last->va == r->rows[i].va || last->rule == r->rows[i].rule : !r->rows[i].rule)
+		/* the first at an address counts, also where it only says that the rule goes on */
+		if (i && row->va == va)
 			continue;
-		r->rows[kept++] = r->rows[i];
+		va = row->va;
+		if (last ? last->rule != row->rule : row->rule)
+			r->rows[kept++] = *row;
 	}
 	r->cnt = kept;
 }
