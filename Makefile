@@ -6,12 +6,16 @@
 # make check-long   root: the same, then soaks and long runs
 # make bench        root: all measurements, or one: make bench BENCH=leak.books
 # make install      PREFIX=/usr/local DESTDIR=
+# make bpf          the BPF objects only; make ARCH=arm64 bpf puts those of arm64 into build/arm64
 # make unit         build and run the unit tests only, no root
 # make clean        remove build/
 #
 # V=1 shows the commands. Everything that is made goes under build/.
 
-O       := build
+HOST    := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
+OTHER   := $(if $(filter x86,$(HOST)),arm64,x86)
+ARCH    := $(HOST)
+O       := build$(if $(filter $(HOST),$(ARCH)),,/$(ARCH))
 CC      ?= cc
 # The same choice as in tools/deps.sh: 19 is the one that is tested.
 CLANG   ?= $(shell for c in clang-19 clang-29 clang-28 clang-27 clang-26 clang-25 clang-24 clang-23 clang-22 clang-21 clang-20 \
@@ -19,7 +23,6 @@ CLANG   ?= $(shell for c in clang-19 clang-29 clang-28 clang-27 clang-26 clang-2
 # Ubuntu's bpftool is a wrapper that runs only with the tools of the running kernel; those of any kernel will do.
 BPFTOOL ?= $(shell for b in bpftool /usr/sbin/bpftool /usr/lib/linux-tools/*/bpftool; do \
 		$$b version > /dev/null 2>&1 && echo $$b && break; done)
-ARCH    := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(shell uname -m)))
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1
@@ -80,10 +83,11 @@ $(O)/bpf/%.bpf.o: bpf/%.bpf.c $(O)/.flags
 	$(Q)$(CLANG) $(BPFCFLAGS) -MMD -MP -c $< -o $@
 
 # Every source is linked with the unwinder into one object, then turned into a skeleton.
-$(O)/%.skel.h: $(O)/bpf/%.bpf.o $(O)/bpf/unwind.bpf.o
+$(O)/bpf/%.linked.o: $(O)/bpf/%.bpf.o $(O)/bpf/unwind.bpf.o
+	$(Q)$(BPFTOOL) gen object $@ $^
+$(O)/%.skel.h: $(O)/bpf/%.linked.o
 	$(call say,SKEL,$@)
-	$(Q)$(BPFTOOL) gen object $(O)/bpf/$*.linked.o $^
-	$(Q)$(BPFTOOL) gen skeleton $(O)/bpf/$*.linked.o name $*_bpf > $@.tmp && mv $@.tmp $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 # First builds have no .d files yet: skeletons before the only folder that includes them.
 $(patsubst %.c,$(O)/%.o,$(wildcard user/source/*.c)) $(patsubst %.c,$(O)/san/%.o,$(wildcard user/source/*.c)): \
@@ -103,15 +107,19 @@ include tests/bench/bench.mk
 include tests/unwind/unwind.mk
 include tests/vm/vm.mk
 
+bpf: $(SKEL:%=$(O)/bpf/%.linked.o) $(UW)/walk.linked.o
+# Those of the machine that this one is not.
+bpf-other:
+	$(Q)$(MAKE) --no-print-directory ARCH=$(OTHER) O=$(O)/$(OTHER) bpf
 unit: $(UNIT) programs
 	$(Q)tests/run unit
 deps:
 	$(Q)tools/deps.sh
 check: deps
-	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all $(UNIT)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bpf-other $(UNIT)
 	$(Q)tests/run
 check-long: deps
-	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all $(UNIT)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bpf-other $(UNIT)
 	$(Q)tests/run --long
 demo: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
@@ -124,7 +132,7 @@ install: $(O)/ebb
 clean:
 	rm -rf $(O)
 
-.PHONY: all unit deps check check-long demo bench install clean force programs
+.PHONY: all bpf bpf-other unit deps check check-long demo bench install clean force programs
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(OBJ:.o=.d) $(SANOBJ:.o=.d) $(wildcard $(O)/bpf/*.d $(O)/tests/*/*.d)

@@ -22,9 +22,9 @@
  * record, so that the frame pointers lead over them.
  */
 #if defined(__TARGET_ARCH_arm64) || defined(__aarch64__)
-#define UNWIND_REG_PC(regs)	((regs)->pc)
-#define UNWIND_REG_SP(regs)	((regs)->sp)
-#define UNWIND_REG_BP(regs)	((regs)->regs[29])
+#define UNWIND_REG_PC(r)	((r)->pc)
+#define UNWIND_REG_SP(r)	((r)->sp)
+#define UNWIND_REG_BP(r)	((r)->regs[29])
 #define UNWIND_UCONTEXT_BP	0
 #define UNWIND_UCONTEXT_SP	0
 #define UNWIND_UCONTEXT_PC	0
@@ -32,20 +32,26 @@
 #define UNWIND_STRIP(addr)	((addr) & ((1ull << 48) - 1))
 /* A frame record lies anywhere in the frame: the caller's stack pointer is above it, and no more is known. */
 #define UNWIND_FP_CFA(bp)	((bp) + 16)
+/*
+ * Whether a return probe that met this stack pointer at a function's entry belongs to the frame that was left for sp, of
+ * probes in the order innermost first. For want of the true stack pointer it is the first one at or above sp.
+ */
+#define UNWIND_PROBED(stack, sp)	((stack) >= (sp))
 /* At a function's entry the return address is still in x30. */
 #define UNWIND_ENTRY_IN_LR	1
-#define UNWIND_REG_LR(regs)	((regs)->regs[30])
+#define UNWIND_REG_LR(r)	((r)->regs[30])
 #else
-#define UNWIND_REG_PC(regs)	((regs)->ip)
-#define UNWIND_REG_SP(regs)	((regs)->sp)
-#define UNWIND_REG_BP(regs)	((regs)->bp)
+#define UNWIND_REG_PC(r)	((r)->ip)
+#define UNWIND_REG_SP(r)	((r)->sp)
+#define UNWIND_REG_BP(r)	((r)->bp)
 #define UNWIND_UCONTEXT_BP	120
 #define UNWIND_UCONTEXT_SP	160
 #define UNWIND_UCONTEXT_PC	168
 #define UNWIND_STRIP(addr)	(addr)
 #define UNWIND_FP_CFA(bp)	((bp) + 16)
+#define UNWIND_PROBED(stack, sp)	((stack) == (sp) - 8)	/* where the return address is */
 #define UNWIND_ENTRY_IN_LR	0
-#define UNWIND_REG_LR(regs)	0ull
+#define UNWIND_REG_LR(r)	0ull
 #endif
 
 /*

@@ -9,18 +9,18 @@
 #define TRAMPOLINES_MAX	64	/* MAX_URETPROBE_DEPTH of kernel/events/uprobes.c */
 
 /*
- * The return address that belongs into the stack slot at this address, if a return probe has it; else 0. Where several
- * probes are on one function, or it has jumped to another one with a probe, they form a chain over one slot and the
+ * The return address of the frame whose caller has the stack pointer sp, if a return probe has it; else 0. Where several
+ * probes are on one function, or it has jumped to another one with a probe, they form a chain over one frame and the
  * last has the true address. ~180 ns.
  */
-__noinline __u64 return_address(__u64 slot)
+__noinline __u64 return_address(__u64 sp)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct return_instance *ri = BPF_CORE_READ(task, utask, return_instances);
 	__u64 addr = 0;
 
 	for (int i = 0; i < TRAMPOLINES_MAX && ri; i++) {
-		if (BPF_CORE_READ(ri, stack) == slot) {
+		if (UNWIND_PROBED(BPF_CORE_READ(ri, stack), sp)) {
 			addr = BPF_CORE_READ(ri, orig_ret_vaddr);
 			if (!BPF_CORE_READ(ri, chained))
 				return addr;

@@ -133,7 +133,7 @@ static __always_inline __u32 frame_rule(struct stack_cpu *c, __u32 i)
 
 	if (id != UNWIND_RULE_OUTSIDE || c->exact || !i)
 		return id;
-	addr = return_address(c->sp - 8);
+	addr = return_address(c->sp);
 	if (!addr)
 		return id;
 	c->memo_fit = 0;

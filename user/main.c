@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "cmd/command.h"
+#include "elf/image.h"
 
 static void print_help(FILE *out)
 {
@@ -42,6 +43,7 @@ int main(int argc, char **argv)
 {
 	const struct command *c;
 
+	image_forbid();		/* what may have privileges parses no files: see base/worker.h */
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of writing, and the probes come off in order */
 	if (argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
 		print_help(stdout);

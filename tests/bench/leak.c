@@ -20,8 +20,8 @@
 #include "bench.h"
 #include "cmd/parser.h"
 #include "drive.h"
-#include "target/allocator.h"
 #include "trace/attach.h"
+#include "trace/survey.h"
 
 #define RUN_NS		80e6	/* aimed at for one measurement with probes */
 #define BOOKS_BAR	1.12
@@ -37,8 +37,7 @@ struct lab {
 	struct victim victim;
 	struct worker *worker;
 	struct target *target;
-	struct allocators *allocators;
-	struct plan *plan, *naive;
+	struct survey survey, naive;
 	struct selftest selftest;
 	struct attach_programs empty;
 	uint32_t frames;	/* of the stack that was seen most, in the last run with stacks */
@@ -85,13 +84,15 @@ static int empty_open(struct attach_programs *p, enum attach_mode mode)
 	return 0;
 }
 
+static const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
+
 /* A plan whose sites are all at the entries. */
 static int naive_plan(struct lab *lab)
 {
-	int err = plan_make(lab->target, lab->allocators, &lab->naive);
+	int err = survey_make(lab->target, &limits, &lab->naive);
 
-	for (size_t i = 0; !err && i < lab->naive->sites_cnt; i++) {
-		struct plan_site *s = &lab->naive->sites[i];
+	for (size_t i = 0; !err && i < lab->naive.plan->sites_cnt; i++) {
+		struct plan_site *s = &lab->naive.plan->sites[i];
 		unsigned char code[16];
 
 		s->off -= s->insn.delta_bytes;
@@ -108,9 +109,8 @@ static int naive_plan(struct lab *lab)
 static void lab_close(struct lab *lab)
 {
 	empty_close(&lab->empty);
-	plan_free(lab->plan);
-	plan_free(lab->naive);
-	allocators_free(lab->allocators);
+	survey_free(&lab->survey);
+	survey_free(&lab->naive);
 	target_free(lab->target);
 	victim_stop(&lab->victim);
 	worker_stop(lab->worker);
@@ -129,11 +129,9 @@ static int lab_open(struct lab *lab, const char *program)
 	if (!err)
 		err = selftest_run(ATTACH_SESSION, false, &lab->selftest);
 	if (!err)
-		err = target_open(lab->victim.pid, &lab->target, &problem, &tgid);
+		err = target_open(lab->victim.pid, lab->worker, &lab->target, &problem, &tgid);
 	if (!err)
-		err = allocators_find(lab->target, &lab->allocators);
-	if (!err)
-		err = plan_make(lab->target, lab->allocators, &lab->plan);
+		err = survey_make(lab->target, &limits, &lab->survey);
 	if (!err)
 		err = naive_plan(lab);
 	if (!err)
@@ -253,8 +251,8 @@ static int run_variant(struct lab *lab, enum variant v, bool no_stacks, const st
 	if (v == BARE)
 		return run_job(lab, job, NULL, ret_ns);
 	if (v == EMPTY || v == EMPTY_NAIVE)
-		return run_empty(lab, v == EMPTY ? lab->plan : lab->naive, job, ret_ns);
-	return run_ebb(lab, v == EBB ? lab->plan : lab->naive, no_stacks, job, ret_ns);
+		return run_empty(lab, v == EMPTY ? lab->survey.plan : lab->naive.plan, job, ret_ns);
+	return run_ebb(lab, v == EBB ? lab->survey.plan : lab->naive.plan, no_stacks, job, ret_ns);
 }
 
 static long pairs_for(const struct lab *lab)

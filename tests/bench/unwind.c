@@ -20,9 +20,8 @@
 #include "drive.h"
 #include "source/loader.h"
 #include "source/unwinder.h"
-#include "target/allocator.h"
 #include "trace/attach.h"
-#include "trace/plan.h"
+#include "trace/survey.h"
 
 #define FRAMES	22
 #define PAIRS	20000
@@ -36,29 +35,26 @@ struct side {
 
 static int side_open(struct side *s, const char *program)
 {
-	struct allocators *a = NULL;
+	const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
+	struct survey survey = { .plan = NULL };
 	enum target_problem problem;
-	struct plan *plan = NULL;
 	pid_t tgid;
 	int err = victim_start(program, &s->victim);
 
 	if (!err)
-		err = target_open(s->victim.pid, &s->target, &problem, &tgid);
+		err = target_open(s->victim.pid, NULL, &s->target, &problem, &tgid);
 	if (!err)
-		err = allocators_find(s->target, &a);
-	if (!err)
-		err = plan_make(s->target, a, &plan);
+		err = survey_make(s->target, &limits, &survey);
 	s->fd = -1;
-	for (size_t i = 0; !err && i < plan->sites_cnt; i++) {
-		const struct plan_site *site = &plan->sites[i];
+	for (size_t i = 0; !err && i < survey.plan->sites_cnt; i++) {
+		const struct plan_site *site = &survey.plan->sites[i];
 
 		if (site->kind != PROBE_MALLOC || !strstr(site->function, "malloc") || strstr(site->function, "valloc"))
 			continue;
 		s->fd = site->module->fd;
 		s->off = site->off - site->insn.delta_bytes;
 	}
-	plan_free(plan);
-	allocators_free(a);
+	survey_free(&survey);
 	return err ? err : s->fd < 0 ? -ENOENT : 0;
 }
 

@@ -12,7 +12,7 @@ MUSLGCC  := $(shell command -v musl-gcc)
 CXX32    := $(filter y,$(shell echo 'int x;' | $(CC) -m32 -x c -c -o /dev/null - 2>/dev/null && echo y))
 HAVECXX  := $(shell command -v $(CXX))
 
-PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep portlab allocs allocs-static \
+PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(HAVECXX),unwindthrow)
 PROGRAMS += $(if $(MUSLGCC),allocs-musl unwindlab-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
@@ -37,6 +37,13 @@ $(P)/server: tests/programs/server.c $(PMAKE) | $(P)/libcache.so $(P)/libsession
 
 $(P)/portlab: tests/programs/portlab.c tests/programs/portways.c $(PMAKE)
 	$(call pcc,$(CC),-pthread)
+
+# The unit test of the worker without the sanitizers, whose memory no limit can hold.
+$(P)/worker: tests/unit/test_worker.c $(O)/user/base/worker.o $(O)/user/base/sandbox.o $(O)/user/base/text.o \
+	     $(O)/user/base/memo.o $(O)/user/base/hashmap.o $(PMAKE)
+	$(call say,PROG,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(WARN) -iquote tests $(INC) -MMD -MP -MF $@.d $(filter %.c %.o,$^) -o $@
 
 # Only the wrappers of tail.c may jump.
 $(P)/tail.o: tests/programs/tail.c $(PMAKE)

@@ -20,6 +20,7 @@
 struct look {
 	pid_t pid;
 	struct target *t;
+	struct images *images;
 	struct allocators *a;
 };
 
@@ -32,15 +33,16 @@ static bool look_at(struct look *look, char *path, char *variable)
 	free(path);
 	if (look->pid < 0)
 		return false;
-	CHECK_EQ(target_open(look->pid, &look->t, &problem, &tgid), 0);
-	if (look->t)
-		CHECK_EQ(allocators_find(look->t, &look->a), 0);
+	CHECK_EQ(target_open(look->pid, NULL, &look->t, &problem, &tgid), 0);
+	if (look->t && CHECK_EQ(images_open(look->t, &look->images), 0))
+		CHECK_EQ(allocators_find(look->t, look->images, &look->a), 0);
 	return true;
 }
 
 static void look_end(struct look *look)
 {
 	allocators_free(look->a);
+	images_free(look->images);
 	target_free(look->t);
 	child_stop(look->pid);
 }

@@ -57,13 +57,21 @@ TEST(status_text)
 
 static void find_hazards(pid_t pid, struct hazards *h)
 {
+	struct hazard_texts texts = { 0 };
 	enum target_problem problem;
+	struct images *images;
 	struct target *t;
 	pid_t tgid;
 
 	*h = (struct hazards){ 0 };
-	if (CHECK_EQ(target_open(pid, &t, &problem, &tgid), 0)) {
-		CHECK_EQ(hazards_find(t, h), 0);
+	if (CHECK_EQ(target_open(pid, NULL, &t, &problem, &tgid), 0)) {
+		CHECK_EQ(hazard_texts_read(t, &texts), 0);
+		if (CHECK_EQ(images_open(t, &images), 0)) {
+			CHECK_EQ(hazards_find(t, images, &texts, h), 0);
+			images_free(images);
+		}
+		CHECK_EQ(hazards_find_threads(t, h), 0);
+		hazard_texts_free(&texts);
 		target_free(t);
 	}
 }

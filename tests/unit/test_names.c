@@ -40,7 +40,7 @@ static bool child_start(struct child *c)
 		for (;;)
 			pause();
 	}
-	return CHECK(c->pid > 0) && CHECK_EQ(target_open(c->pid, &c->target, &problem, &tgid), 0);
+	return CHECK(c->pid > 0) && CHECK_EQ(target_open(c->pid, NULL, &c->target, &problem, &tgid), 0);
 }
 
 static void child_end(struct child *c)

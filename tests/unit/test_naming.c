@@ -339,7 +339,7 @@ TEST(one_target)
 	struct naming n;
 	int stack;
 
-	if (!CHECK_EQ(target_open(pid, &t, &problem, &tgid), 0))
+	if (!CHECK_EQ(target_open(pid, NULL, &t, &problem, &tgid), 0))
 		goto out;
 	CHECK_EQ(open_names(&n, t, p, NULL, NULL), 0);
 	profile_process(p, pid, "child");

@@ -354,7 +354,7 @@ static bool scene_open(struct scene *s, bool raw)
 	lives = service;
 	snprintf(s->path, sizeof(s->path), "/tmp/perf-%d.map", (int)s->pid);
 	unlink(s->path);
-	return CHECK_EQ(target_open(s->pid, &s->t, &problem, &tgid), 0) && CHECK_EQ(worker_start(&lives, &s->w), 0) &&
+	return CHECK_EQ(target_open(s->pid, NULL, &s->t, &problem, &tgid), 0) && CHECK_EQ(worker_start(&lives, &s->w), 0) &&
 	       CHECK_EQ(perfmap_new(s->w, raw, &s->m), 0);
 }
 
@@ -574,7 +574,7 @@ TEST(ids)
 	}
 	scene_close(&s);
 	inner = geteuid() ? -1 : own_namespace(&parent);
-	if (inner > 0 && CHECK_EQ(target_open(inner, &t, &problem, &tgid), 0)) {
+	if (inner > 0 && CHECK_EQ(target_open(inner, NULL, &t, &problem, &tgid), 0)) {
 		CHECK_EQ(target_ids_read(t, &ids), 0);
 		CHECK_EQ(ids.own_pid, 1);
 		CHECK_EQ(ids.fs_uid, 0);

@@ -17,6 +17,7 @@
 struct look {
 	pid_t pid;
 	struct target *t;
+	struct images *images;
 	struct allocators *a;
 	struct plan *p;
 	int err;
@@ -31,9 +32,10 @@ static bool look_at(struct look *look, char *path, char *variable)
 	free(path);
 	if (look->pid < 0)
 		return false;
-	if (CHECK_EQ(target_open(look->pid, &look->t, &problem, &tgid), 0) &&
-	    CHECK_EQ(allocators_find(look->t, &look->a), 0))
-		look->err = plan_make(look->t, look->a, &look->p);
+	if (CHECK_EQ(target_open(look->pid, NULL, &look->t, &problem, &tgid), 0) &&
+	    CHECK_EQ(images_open(look->t, &look->images), 0) &&
+	    CHECK_EQ(allocators_find(look->t, look->images, &look->a), 0))
+		look->err = plan_make(look->t, look->images, look->a, &look->p);
 	return CHECK(look->p);
 }
 
@@ -41,6 +43,7 @@ static void look_end(struct look *look)
 {
 	plan_free(look->p);
 	allocators_free(look->a);
+	images_free(look->images);
 	target_free(look->t);
 	child_stop(look->pid);
 }
@@ -85,7 +88,7 @@ static void check_sites(const struct look *look)
 
 		CHECK_EQ(s->has_return, s->kind != PROBE_FREE);
 		CHECK_EQ(s->addr, target_addr(s->module, va));
-		CHECK_EQ(image_va_to_off(s->module->image, va, &off), 0);
+		CHECK_EQ(image_va_to_off(images_of(look->images, s->module), va, &off), 0);
 		CHECK_EQ(s->off, off);
 		CHECK(!s->size_bytes || s->insn.delta_bytes < s->size_bytes);
 		CHECK_EQ(pread(s->module->fd, &file, 1, s->off), 1);

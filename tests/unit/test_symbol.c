@@ -402,7 +402,7 @@ static bool child_start(struct child *c, bool (*fill)(uint64_t *addrs), uint64_t
 	close(c->pipe[1]);
 	if (read(c->pipe[0], addrs, 8 * sizeof(*addrs)) != 8 * sizeof(*addrs))
 		return false;
-	return CHECK_EQ(target_open(c->pid, &c->target, &problem, &tgid), 0) &&
+	return CHECK_EQ(target_open(c->pid, NULL, &c->target, &problem, &tgid), 0) &&
 	       CHECK_EQ(worker_start(&resolve_service, &c->worker), 0) &&
 	       CHECK_EQ(symbolizer_new(&opt, c->worker, &c->names), 0);
 }

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include "elf/image.h"
+#include "elf/parser_ops.h"
 #include "target/maps.h"
 #include "target/proc.h"
 #include "target/target.h"
@@ -121,7 +122,7 @@ static int open_target(pid_t pid, struct target **t)
 	enum target_problem problem;
 	pid_t tgid;
 
-	return target_open(pid, t, &problem, &tgid);
+	return target_open(pid, NULL, t, &problem, &tgid);
 }
 
 static void check_problem(pid_t pid, enum target_problem want)
@@ -129,7 +130,7 @@ static void check_problem(pid_t pid, enum target_problem want)
 	enum target_problem problem = TARGET_OK;
 	struct target *t = NULL;
 	pid_t tgid = 0;
-	int err = target_open(pid, &t, &problem, &tgid);
+	int err = target_open(pid, NULL, &t, &problem, &tgid);
 
 	CHECK(err < 0);
 	CHECK_EQ(problem, want);
@@ -192,7 +193,7 @@ TEST(thread_id)
 
 		if (tid <= 0 || tid == pid)
 			continue;
-		CHECK(target_open(tid, &t, &problem, &tgid) < 0);
+		CHECK(target_open(tid, NULL, &t, &problem, &tgid) < 0);
 		CHECK_EQ(problem, TARGET_THREAD);
 		CHECK_EQ(tgid, pid);
 	}
@@ -240,7 +241,7 @@ static void check_exe_path(pid_t pid, const char *path, bool deleted)
 	if (CHECK(exe)) {
 		CHECK_STR(exe->path, path);
 		CHECK_EQ(exe->deleted, deleted);
-		CHECK(exe->image != NULL);
+		CHECK(exe->facts.is_elf && exe->facts.segments_cnt);
 		CHECK_STR(t->exe, path);
 	}
 	target_free(t);
@@ -420,6 +421,137 @@ TEST(place_of_code)
 	child_stop(pid);
 }
 
+/* The copy of the vdso is what the process has, and nobody can make it something else. */
+TEST(vdso)
+{
+	const struct target_module *m = NULL;
+	struct target *t;
+	pid_t pid = fork();
+	char byte;
+
+	if (!pid)
+		for (;;)
+			pause();
+	if (CHECK_EQ(open_target(pid, &t), 0)) {
+		for (size_t i = 0; i < t->modules_cnt; i++)
+			if (t->modules[i]->is_vdso)
+				m = t->modules[i];
+		if (CHECK(m && m->fd >= 0 && m->facts.is_elf && m->file_key)) {
+			const struct target_mapping *map = NULL;
+			unsigned char file[4096], memory[4096];
+
+			for (size_t i = 0; i < t->mappings_cnt; i++)
+				if (t->mappings[i].module == m)
+					map = &t->mappings[i];
+			CHECK_EQ(pread(m->fd, file, sizeof(file), 0), 4096);
+			CHECK_EQ(target_read(t, map->start, memory, sizeof(memory)), 4096);
+			CHECK(!memcmp(file, memory, sizeof(file)));
+			CHECK(pwrite(m->fd, "x", 1, 0) < 0 && ftruncate(m->fd, 0) < 0);
+			CHECK(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, m->fd, 0) == MAP_FAILED);
+			CHECK_EQ(pread(m->fd, &byte, 1, 0), 1);
+		}
+		target_free(t);
+	}
+	child_stop(pid);
+}
+
+/* What was known of a program is never read from the one that takes its place. */
+TEST(reading_after_exec)
+{
+	char *path = child_build("plain", "cc", READY "int main(void) { ready(); }\n", ""), *argv[] = { path, NULL };
+	int go[2], ready[2];
+	struct target *t;
+	char buf[16];
+	pid_t pid;
+
+	if (!path)
+		TEST_SKIP("no C compiler");
+	CHECK(!pipe(go) && !pipe(ready));
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(ready[1], 1);
+		if (read(go[0], buf, 1) == 1)
+			execv(path, argv);
+		_exit(1);
+	}
+	if (CHECK_EQ(open_target(pid, &t), 0)) {
+		const struct target_mapping *map;
+
+		CHECK_EQ(target_read(t, (uintptr_t)argv, buf, sizeof(buf)), 16);
+		CHECK_EQ(write(go[1], "x", 1), 1);
+		CHECK_EQ(read(ready[0], buf, 1), 1);
+		CHECK(!target_is_same_image(t));
+		CHECK_EQ(target_refresh(t), 1);
+		map = &t->mappings[0];
+		CHECK_EQ(target_read(t, map->start, buf, sizeof(buf)), -ESRCH);
+		target_free(t);
+	}
+	child_stop(pid);
+	for (int i = 0; i < 2; i++) {
+		close(go[i]);
+		close(ready[i]);
+	}
+	free(path);
+}
+
+static int handle_small(void *state, const void *request, size_t len, int fd, struct text *reply)
+{
+	if (lseek(fd, 0, SEEK_END) > 1 << 20)
+		_exit(0);
+	return file_handle(state, request, len, fd, reply);
+}
+
+static int handle_busy(void *state, const void *request, size_t len, int fd, struct text *reply)
+{
+	(void)state, (void)request, (void)len, (void)fd, (void)reply;
+	return -EBUSY;
+}
+
+/* A file that the worker dies of is one of which nothing is known; the others are not worse off. */
+TEST(deadly_file)
+{
+	static const struct worker_op ops[PARSER_OPS] = { [PARSER_FILE] = { .name = "headers", .handle = handle_small } };
+	static const struct worker_op busy[PARSER_OPS] = { [PARSER_FILE] = { .name = "headers", .handle = handle_busy } };
+	static const struct worker_service deadly = { .ops = ops, .ops_cnt = PARSER_OPS, .time_ms = 30000 };
+	static const struct worker_service never = { .ops = busy, .ops_cnt = PARSER_OPS, .time_ms = 30000 };
+	size_t large = 0, small = 0;
+	enum target_problem problem;
+	struct worker *w = NULL;
+	struct target *t;
+	pid_t tgid, pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	for (int i = 0; i < 2 && CHECK(w || !worker_start(&deadly, &w)); i++) {
+		large = small = 0;
+		if (!CHECK_EQ(target_open(pid, w, &t, &problem, &tgid), 0))
+			break;
+		for (size_t n = 0; n < t->modules_cnt; n++) {
+			const struct target_module *m = t->modules[n];
+			bool is_large = m->size_bytes > 1 << 20;
+
+			CHECK_EQ(m->facts.is_elf, !is_large);
+			large += is_large;
+			small += !is_large;
+		}
+		target_free(t);
+		/* and nobody dies of it a second time */
+		CHECK_EQ(worker_deaths(w), large);
+	}
+	CHECK(large && small);
+	worker_stop(w);
+	/* not now is no answer */
+	if (CHECK_EQ(worker_start(&never, &w), 0)) {
+		CHECK_EQ(target_open(pid, w, &t, &problem, &tgid), -EBUSY);
+		worker_stop(w);
+	}
+	child_stop(pid);
+}
+
 static int find_main(const struct image_symbol *sym, void *ctx)
 {
 	if (strcmp(sym->name, "main"))
@@ -441,6 +573,7 @@ TEST(linkers)
 		pid_t pid = path ? child_start(path, NULL) : -1;
 		const struct target_module *exe;
 		const unsigned char *file;
+		struct image *img = NULL;
 		unsigned char memory[16];
 		uint64_t va = 0;
 		struct target *t;
@@ -452,8 +585,9 @@ TEST(linkers)
 		built++;
 		if (CHECK_EQ(open_target(pid, &t), 0)) {
 			exe = find_exe(t);
-			if (CHECK(exe && exe->image) && CHECK_EQ(image_each_symbol(exe->image, find_main, &va), 1) &&
-			    CHECK_EQ(image_text(exe->image, va, sizeof(memory), &file, &len), 0)) {
+			if (CHECK(exe && exe->facts.is_elf) && CHECK_EQ(image_open(exe->fd, &img), 0) &&
+			    CHECK_EQ(image_each_symbol(img, find_main, &va), 1) &&
+			    CHECK_EQ(image_text(img, va, sizeof(memory), &file, &len), 0)) {
 				const struct target_mapping *map = target_mapping_at(t, target_addr(exe, va));
 
 				CHECK_EQ(target_read(t, target_addr(exe, va), memory, len), (long)len);
@@ -461,6 +595,7 @@ TEST(linkers)
 				if (!CHECK(!memcmp(memory, file, len)) || !CHECK(map && map->prot[2] == 'x'))
 					fprintf(stderr, "\twith %s\n", flags[i]);
 			}
+			img = image_free(img);
 			target_free(t);
 		}
 		child_stop(pid);
@@ -496,5 +631,6 @@ TEST(by_name)
 
 TEST_MAIN(TEST_CASE(maps_lines), TEST_CASE(maps_hostile), TEST_CASE(stat_line), TEST_CASE(status_lines),
 	  TEST_CASE(not_a_process), TEST_CASE(kernel_thread), TEST_CASE(thread_id), TEST_CASE(class_32bit),
-	  TEST_CASE(hostile_names), TEST_CASE(refresh), TEST_CASE(many_mappings), TEST_CASE(reading),
+	  TEST_CASE(hostile_names), TEST_CASE(refresh), TEST_CASE(many_mappings), TEST_CASE(reading), TEST_CASE(vdso),
+	  TEST_CASE(reading_after_exec), TEST_CASE(deadly_file),
 	  TEST_CASE(place_of_code), TEST_CASE(linkers), TEST_CASE(by_name))

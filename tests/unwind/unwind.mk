@@ -7,10 +7,11 @@ $(UW)/%.bpf.o: tests/unwind/%.bpf.c $(O)/.flags
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPFCFLAGS) -MMD -MP -c $< -o $@
-$(UW)/%.skel.h: $(UW)/%.bpf.o $(O)/bpf/unwind.bpf.o
+$(UW)/%.linked.o: $(UW)/%.bpf.o $(O)/bpf/unwind.bpf.o
+	$(Q)$(BPFTOOL) gen object $@ $^
+$(UW)/%.skel.h: $(UW)/%.linked.o
 	$(call say,SKEL,$@)
-	$(Q)$(BPFTOOL) gen object $(UW)/$*.linked.o $^
-	$(Q)$(BPFTOOL) gen skeleton $(UW)/$*.linked.o name $*_bpf > $@.tmp && mv $@.tmp $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 $(UW)/walk: tests/unwind/walk.c $(UW)/walk.skel.h $(filter-out $(O)/user/main.o,$(OBJ))
 	$(call say,TEST,$<)
 	$(Q)$(CC) $(CFLAGS) $(WARN) $(INC) -iquote $(UW) -MMD -MP $(filter %.c %.o,$^) $(LIBS) -o $@

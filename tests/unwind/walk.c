@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 		return perror(argv[optind + 1]), 1;
 	err = worker_start(&parser_service, &w);
 	if (!err)
-		err = target_open(atoi(argv[optind]), &t, &problem, &tgid);
+		err = target_open(atoi(argv[optind]), w, &t, &problem, &tgid);
 	if (!err)
 		err = loader_prepare();
 	skel = walk_bpf__open();

@@ -23,8 +23,9 @@ struct worker;
 #define WORKER_OPS_MAX	16
 
 /*
- * Runs in the worker. state: what the op's open() returned, or NULL. fd: what came with the request, -1 without one; closed afterwards.
- * Adds its answer to reply, or returns a negative errno, which becomes the caller's.
+ * Runs in the worker. state: what the op's open() returned, or the service's ctx. fd: what came with the request, -1
+ * without one; closed afterwards. Adds its answer to reply, or returns a negative errno, which becomes the caller's;
+ * -ENOMEM ends the worker, which has as much as it may have, and the caller gets -EPIPE.
  */
 typedef int worker_handler(void *state, const void *request, size_t len, int fd, struct text *reply);
 
@@ -42,9 +43,21 @@ struct worker_service {
 	size_t ops_cnt;
 	uint32_t time_ms;	/* what one request may take */
 	uint64_t data_bytes;	/* what the worker may allocate; 0 = no limit (sanitizers map terabytes) */
+	void (*enter)(void);	/* in each new worker, when it is in its sandbox; may be NULL */
+	/* For a service that is made for one process: the worker has it as it was at the start. */
+	void *ctx;
+	const int *fds;		/* descriptors that the worker keeps */
+	size_t fds_cnt;
 };
 
-/* service is borrowed until worker_stop(). */
+/* A worker that died, or was killed because of a request. All of it lives until the function returns that gets it. */
+struct worker_death {
+	const char *op;		/* its name; NULL: it died of a request that nobody waited for */
+	const char *file;	/* the path of what came with the request, raw; NULL = not known */
+	const char *how;	/* "crashed (SIGSEGV)" … */
+};
+
+/* service is borrowed until worker_stop(). Errors: also those of making the sandbox. */
 int worker_start(const struct worker_service *service, struct worker **ret);
 struct worker *worker_stop(struct worker *w);
 
@@ -56,8 +69,15 @@ struct worker *worker_stop(struct worker *w);
 int worker_call(struct worker *w, unsigned int op, const void *request, size_t len, int fd, struct text *ret_reply);
 
 /*
- * Sends a request whose answer nobody wants now, and does not wait: the handler keeps what it has worked out for a later
- * call. As calls, posts are handled in the order of sending. Errors as worker_call(); -EAGAIN: too much is under way already.
+ * As worker_call(), with a request that has nothing but its file: the answer to a key is asked for once and remembered,
+ * also that the worker died of it. key: what tells that file, as it is now, from others.
+ */
+int worker_ask(struct worker *w, unsigned int op, uint64_t key, int fd, struct text *ret_reply);
+
+/*
+ * Sends a request whose answer nobody wants now, and does not wait: the handler keeps what it has worked out for a
+ * later call. As calls, posts are handled in the order of sending. Errors as worker_call(); -EAGAIN: too much is under
+ * way already.
  */
 int worker_post(struct worker *w, unsigned int op, const void *request, size_t len, int fd);
 
@@ -69,6 +89,9 @@ void worker_set_pump(struct worker *w, int pump_fd, void (*pump)(void *ctx), voi
 
 /* Whether a call waits: then the pump is running, and further calls are -EBUSY. */
 bool worker_is_busy(const struct worker *w);
+
+/* fn is told of each death. */
+void worker_on_death(struct worker *w, void (*fn)(void *ctx, const struct worker_death *d), void *ctx);
 
 /* How often a worker died or was killed, ever. */
 uint64_t worker_deaths(const struct worker *w);

@@ -305,7 +305,7 @@ static uint64_t clock_ns(void)
 }
 
 /* The new program of a target that called exec, once it has mapped its allocator. */
-static int reopen(struct target **t)
+static int reopen(struct worker *w, struct target **t)
 {
 	pid_t pid = (*t)->pid;
 	char arg[32], *name;
@@ -314,21 +314,21 @@ static int reopen(struct target **t)
 	snprintf(arg, sizeof(arg), "%d", (int)pid);
 	*t = target_free(*t);
 	for (int i = 0; i < 100; i++) {	/* the dynamic linker needs milliseconds; a second is plenty */
-		struct allocators *a = NULL;
+		struct survey s;
 		bool ready;
 
-		code = pick_target("leak", arg, t);
+		code = pick_target("leak", arg, w, t);
 		if (code)
 			return code;
-		ready = !allocators_find(*t, &a) && a->cnt;
-		allocators_free(a);
+		ready = !leak_survey(*t, &s) && s.allocators->cnt;
+		survey_free(&s);
 		if (ready)
 			break;
 		*t = target_free(*t);
 		usleep(10000);
 	}
 	if (!*t) {
-		code = pick_target("leak", arg, t);
+		code = pick_target("leak", arg, w, t);
 		if (code)
 			return code;
 	}
@@ -356,7 +356,7 @@ static int run_lives(const struct leak_args *args, struct worker *w, struct targ
 		if (end != SESSION_EXECED || (code != EXIT_DONE && code != EXIT_LOST))
 			return code == EXIT_DONE ? worst : code;
 		session_hold_signals(true);
-		if (reopen(t))	/* it is gone: what the last life held is the result */
+		if (reopen(w, t))	/* it is gone: what the last life held is the result */
 			return worst;
 	}
 }
@@ -376,30 +376,37 @@ static int check_args(const struct leak_args *args)
 	return naming_check(&args->naming);
 }
 
-static int run_leak(const struct leak_args *args, const char *who)
+static int run_on(const struct leak_args *args, struct worker *w, struct target **t)
 {
 	const struct writer *writer = writer_find(formats[args->format]);
-	struct worker *w = NULL;
-	struct target *t = NULL;
 	struct sink sink;
 	int code;
 
-	code = pick_target("leak", who, &t);
-	if (code)
-		return code;
 	session_hold_signals(true);
-	if (sink_open(&sink, args->output, args->no_color)) {
-		target_free(t);
+	if (sink_open(&sink, args->output, args->no_color))
 		return EXIT_FAILED;
-	}
 	if (writer && sink.terminal && writer->terminal_hint)
 		log_info("%s", writer->terminal_hint);
-	code = worker_start(&parser_service, &w) ? EXIT_FAILED : run_lives(args, w, &t, &sink);
-	worker_stop(w);
+	code = run_lives(args, w, t, &sink);
 	if (!args->dry_run && (code == EXIT_DONE || code == EXIT_LOST || code == EXIT_STOPPED) && sink_commit(&sink))
 		code = EXIT_FAILED;
 	sink_close(&sink);
+	return code;
+}
+
+static int run_leak(const struct leak_args *args, const char *who)
+{
+	struct worker *w = NULL;
+	struct target *t = NULL;
+	int code;
+
+	if (parser_start(&w))
+		return EXIT_FAILED;
+	code = pick_target("leak", who, w, &t);
+	if (!code)
+		code = run_on(args, w, &t);
 	target_free(t);
+	worker_stop(w);
 	return code;
 }
 

@@ -10,8 +10,8 @@
 #include "base/text.h"
 #include "cmd/command.h"
 #include "cmd/leak_plan.h"
+#include "cmd/parser.h"
 #include "output/output.h"
-#include "target/hazard.h"
 
 /* Tries how this kernel attaches. EBB_ATTACH=session|multi|perf forces one way, for tests. */
 static int plan_selftest(struct selftest *ret)
@@ -72,32 +72,65 @@ static int check_seccomp(const struct hazards *h, enum attach_mode mode)
 }
 
 /* Refuses where a return probe could do harm. */
-static int check_hazards(struct target *t, enum attach_mode mode)
+static int check_hazards(const struct hazards *h, enum attach_mode mode)
 {
-	struct hazards h;
-	int code = EXIT_DONE, err = hazards_find(t, &h);
-
-	if (err) {
-		log_error(err, "looking for what return probes could harm in process %d: %s", (int)t->pid, strerror(-err));
-		return EXIT_FAILED;
-	}
-	if (h.found[HAZARD_GO])
-		code = refuse(&h, HAZARD_GO, "Go moves its stacks");
-	else if (h.found[HAZARD_SANITIZER])
-		code = refuse(&h, HAZARD_SANITIZER, "a sanitizer checks return addresses");
-	else if (h.found[HAZARD_PROFILER])
-		code = refuse(&h, HAZARD_PROFILER, "the allocator's own profiler walks the stack");
-	else if (h.found[HAZARD_SHADOW_STACK] && !kernel_copes_with_shadow_stacks())
-		code = refuse(&h, HAZARD_SHADOW_STACK, "a thread has a shadow stack, and this kernel is older than 6.11");
-	else if (h.found[HAZARD_SECCOMP])
-		code = check_seccomp(&h, mode);
-	hazards_free(&h);
-	return code;
+	if (h->found[HAZARD_GO])
+		return refuse(h, HAZARD_GO, "Go moves its stacks");
+	if (h->found[HAZARD_SANITIZER])
+		return refuse(h, HAZARD_SANITIZER, "a sanitizer checks return addresses");
+	if (h->found[HAZARD_PROFILER])
+		return refuse(h, HAZARD_PROFILER, "the allocator's own profiler walks the stack");
+	if (h->found[HAZARD_SHADOW_STACK] && !kernel_copes_with_shadow_stacks())
+		return refuse(h, HAZARD_SHADOW_STACK, "a thread has a shadow stack, and this kernel is older than 6.11");
+	return h->found[HAZARD_SECCOMP] ? check_seccomp(h, mode) : EXIT_DONE;
 }
 
-int leak_plan(struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
+int leak_survey(const struct target *t, struct survey *ret)
+{
+	const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
+
+	return survey_make(t, &limits, ret);
+}
+
+/* Why a process could not be looked at. The exit code. */
+static int say_failed(const struct target *t, const struct survey *s, int err)
+{
+	if (!target_is_alive(t)) {
+		log_error(err, "process %d ended", (int)t->pid);
+		return EXIT_FAILED;
+	}
+	if (s->died) {
+		log_error(err, "not attached: one of the files of process %d cannot be read safely: the parser, which has no "
+			  "privileges, %s", (int)t->pid, s->died);
+		return EXIT_STOPPED;
+	}
+	log_error(err, "looking for allocators in process %d: %s", (int)t->pid, strerror(-err));
+	return EXIT_FAILED;
+}
+
+/* What was found, as far as it is worth a word. The exit code. */
+static int judge(const struct target *t, const struct survey *s, enum attach_mode mode)
+{
+	int code = check_hazards(&s->hazards, mode);
+
+	if (code)
+		return code;
+	if (s->plan->refusal) {
+		log_error(-EOPNOTSUPP, "nothing to attach to in process %d: %s", (int)t->pid, s->plan->refusal);
+		return EXIT_STOPPED;
+	}
+	for (size_t i = 0; i < s->plan->notes_cnt; i++)
+		log_debug("%s", s->plan->notes[i]);
+	for (size_t i = 0; i < s->allocators->cnt; i++)
+		if (s->allocators->list[i].used && s->allocators->list[i].warning)
+			log_warn("%s", s->allocators->list[i].warning);
+	return EXIT_DONE;
+}
+
+int leak_plan(const struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
 	      struct plan **ret_plan)
 {
+	struct survey s;
 	int code, err;
 
 	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
@@ -107,32 +140,17 @@ int leak_plan(struct target *t, struct selftest *ret_selftest, struct allocators
 	code = plan_selftest(ret_selftest);
 	if (code)
 		return code;
-	code = check_hazards(t, ret_selftest->mode);
-	if (code)
-		return code;
-	err = allocators_find(t, ret_allocators);
-	if (!err)
-		err = plan_make(t, *ret_allocators, ret_plan);
-	if ((err || (*ret_plan)->refusal) && target_is_alive(t) && !target_is_same_image(t))
-		return LEAK_PLAN_EXECED;
-	if (*ret_plan && (*ret_plan)->refusal) {
-		log_error(-EOPNOTSUPP, "nothing to attach to in process %d: %s", (int)t->pid, (*ret_plan)->refusal);
-		return EXIT_STOPPED;
-	}
-	if (err && !target_is_alive(t)) {
-		log_error(err, "process %d ended", (int)t->pid);
-		return EXIT_FAILED;
-	}
-	if (err) {
-		log_error(err, "looking for allocators in process %d: %s", (int)t->pid, strerror(-err));
-		return EXIT_FAILED;
-	}
-	for (size_t i = 0; i < (*ret_plan)->notes_cnt; i++)
-		log_debug("%s", (*ret_plan)->notes[i]);
-	for (size_t i = 0; i < (*ret_allocators)->cnt; i++)
-		if ((*ret_allocators)->list[i].used && (*ret_allocators)->list[i].warning)
-			log_warn("%s", (*ret_allocators)->list[i].warning);
-	return EXIT_DONE;
+	err = leak_survey(t, &s);
+	if ((err || s.plan->refusal) && target_is_alive(t) && !target_is_same_image(t))
+		code = LEAK_PLAN_EXECED;
+	else
+		code = err ? say_failed(t, &s, err) : judge(t, &s, ret_selftest->mode);
+	*ret_allocators = s.allocators;
+	*ret_plan = s.plan;
+	s.allocators = NULL;
+	s.plan = NULL;
+	survey_free(&s);
+	return code;
 }
 
 static double site_price(const struct plan_site *s, const struct trap_price *price)

@@ -8,15 +8,19 @@
 #include "target/allocator.h"
 #include "trace/plan.h"
 #include "trace/selftest.h"
+#include "trace/survey.h"
 
 /* Beside the exit codes: the target called exec meanwhile, nothing was printed. */
 #define LEAK_PLAN_EXECED	(-1)
+
+/* survey_make() with the limits of the parser. */
+int leak_survey(const struct target *t, struct survey *ret);
 
 /*
  * Self-test, allocators, dangers and sites. EXIT_DONE, or an exit code with the reason printed. What was
  * made is handed out in any case; the caller frees it.
  */
-int leak_plan(struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
+int leak_plan(const struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
 	      struct plan **ret_plan);
 
 /* Prints a plan to stdout. The exit code. */

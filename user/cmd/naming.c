@@ -26,7 +26,8 @@ int naming_open(struct naming *n, const struct naming_config *config)
 
 	*n = (struct naming){
 		.config = *config,
-		.targets = { .profile = config->profile, .is_same = config->is_same, .ctx = config->ctx },
+		.targets = { .profile = config->profile, .is_same = config->is_same, .ctx = config->ctx,
+			     .worker = config->worker },
 	};
 	err = kinds_open(opt->app, opt->not_app, &n->kinds);
 	n->kind_index = hashmap_new();

@@ -68,11 +68,11 @@ static int problem_exit(const char *command, pid_t pid, enum target_problem prob
 	}
 }
 
-static int open_pid(const char *command, pid_t pid, struct target **ret)
+static int open_pid(const char *command, pid_t pid, struct worker *w, struct target **ret)
 {
 	enum target_problem problem = TARGET_OK;
 	pid_t tgid = 0;
-	int err = target_open(pid, ret, &problem, &tgid);
+	int err = target_open(pid, w, ret, &problem, &tgid);
 
 	return err ? problem_exit(command, pid, problem, tgid, err) : EXIT_DONE;
 }
@@ -144,7 +144,7 @@ static int find_pid(const char *command, const char *arg, pid_t *ret)
 	return EXIT_DONE;
 }
 
-int pick_target(const char *command, const char *arg, struct target **ret)
+int pick_target(const char *command, const char *arg, struct worker *w, struct target **ret)
 {
 	pid_t pid;
 	int code = find_pid(command, arg, &pid);
@@ -153,7 +153,7 @@ int pick_target(const char *command, const char *arg, struct target **ret)
 		return code;
 	if (pid == getpid())
 		return problem_exit(command, pid, TARGET_SELF, 0, -EINVAL);
-	return open_pid(command, pid, ret);
+	return open_pid(command, pid, w, ret);
 }
 
 int pick_pid(const char *command, const char *arg, pid_t *ret)

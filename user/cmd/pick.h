@@ -8,11 +8,14 @@
 
 #include "target/target.h"
 
+struct worker;
+
 /*
- * arg: a PID or a name. EXIT_DONE and the opened target (the caller frees it), or the exit code, printed.
+ * arg: a PID or a name. w: for target_open(). EXIT_DONE and the opened target (the caller frees it), or the exit code,
+ * printed.
  * command: for the command lines in messages ("leak").
  */
-int pick_target(const char *command, const char *arg, struct target **ret);
+int pick_target(const char *command, const char *arg, struct worker *w, struct target **ret);
 
 /*
  * Only the number, for commands that look at a process without opening it: it exists. EXIT_DONE, or the exit code, printed.

@@ -98,7 +98,7 @@ static void print_help(void)
 
 struct ports_run {
 	const struct ports_args *args;
-	struct worker *worker;
+	struct worker *rows_worker, *names_worker;	/* many processes: names of those that end soon cannot wait for rows */
 	struct ports_options options;
 	struct sink sink;
 	struct ports *model;
@@ -216,7 +216,8 @@ static int run_session(struct ports_run *run)
 	const struct ports_args *args = run->args;
 	const struct session_config config = {
 		.type = &ports_source,
-		.context = { .profile = run->profile, .worker = run->worker },
+		.context = { .profile = run->profile, .worker = run->rows_worker,
+			     .names_worker = run->names_worker },
 		.source_options = &run->options,
 		.naming = &args->naming,
 		.interval_ns = wants_table(run) && !args->output ? args->interval_ns : 0,
@@ -347,12 +348,13 @@ static int run_ports(const struct ports_args *args, const char *who)
 	run.options.exact_tw = args->exact_tw;
 	run.options.bind = args->bind;
 	run.options.udp = args->udp;
-	code = worker_start(&parser_service, &run.worker) ? EXIT_FAILED : run_session(&run);
+	code = parser_start(&run.rows_worker) || parser_start(&run.names_worker) ? EXIT_FAILED : run_session(&run);
 	if ((code == EXIT_DONE || code == EXIT_LOST) && sink_commit(&run.sink))
 		code = EXIT_FAILED;
 out:
 	sink_close(&run.sink);
-	worker_stop(run.worker);
+	worker_stop(run.rows_worker);
+	worker_stop(run.names_worker);
 	profile_free(run.profile);
 	ports_free(run.model);
 	return code;

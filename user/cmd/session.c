@@ -292,9 +292,12 @@ static void pump(void *ctx)
 
 	progress_tick(&s->progress);
 	s->config->type->on_event(s->source);
+	target_life(s);		/* what the rings said of it wakes nobody again */
 	if (s->config->target && s->end == SESSION_RUNNING && now - s->pumped_ns >= TICK_PERIOD_NS) {
 		s->pumped_ns = now;
 		meter_update(s);
+		if (s->end == SESSION_BRAKE)	/* the file may take long, the probes are to come off now */
+			s->config->type->detach(s->source);
 	}
 }
 
@@ -307,11 +310,16 @@ static int session_attach(struct session *s)
 	return target_attached(s, err);
 }
 
+static struct worker *names_worker(const struct session_config *c)
+{
+	return c->context.names_worker ? c->context.names_worker : c->context.worker;
+}
+
 static int names_open(struct session *s)
 {
 	const struct session_config *c = s->config;
 	const struct naming_config names = {
-		.options = c->naming, .worker = c->context.worker, .target = c->target, .profile = c->context.profile,
+		.options = c->naming, .worker = names_worker(c), .target = c->target, .profile = c->context.profile,
 		.is_same = c->is_same, .ctx = c->ctx, .progress = &s->progress,
 	};
 
@@ -339,6 +347,8 @@ int session_run(struct session *s, const struct session_config *config)
 		goto out;
 	if (config->context.worker)
 		worker_set_pump(config->context.worker, config->type->fd(s->source), pump, s);
+	if (config->context.names_worker)
+		worker_set_pump(config->context.names_worker, config->type->fd(s->source), pump, s);
 	err = loop_fill(&l, s);
 	if (err) {
 		log_error(err, "preparing the session: %s", strerror(-err));
@@ -375,6 +385,8 @@ void session_close(struct session *s)
 {
 	if (s->config->context.worker)
 		worker_set_pump(s->config->context.worker, -1, NULL, NULL);
+	if (s->config->context.names_worker)
+		worker_set_pump(s->config->context.names_worker, -1, NULL, NULL);
 	naming_close(&s->naming);
 	if (s->source)
 		s->source = s->config->type->close(s->source);

@@ -58,8 +58,8 @@ static int open_target(struct targets *s, uint32_t process, struct target **ret)
 	pid_t tgid;
 	int err;
 
-	err = target_open(pid, &t, &problem, &tgid);
-	if (err == -ENOMEM)
+	err = target_open(pid, s->worker, &t, &problem, &tgid);
+	if (err == -ENOMEM || err == -EBUSY)
 		return err;
 	if (err) {
 		log_debug("names of process %d: %s", pid, strerror(-err));

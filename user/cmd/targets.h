@@ -26,6 +26,7 @@ struct targets {
 	const struct profile *profile;	/* borrowed */
 	targets_check_fn *is_same;	/* NULL: a pid is believed */
 	void *ctx;			/* of is_same */
+	struct worker *worker;		/* for target_open(); borrowed */
 	struct targets_entry {
 		uint32_t process;
 		struct target *target;

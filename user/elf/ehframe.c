@@ -278,7 +278,7 @@ static bool segment_find(struct reader *r)
 	if (image_va_to_off(r->img, va, &off))
 		return false;
 	for (size_t i = 0; i < r->img->segment_cnt; i++) {
-		const struct segment *s = &r->img->segments[i];
+		const struct image_segment *s = &r->img->segments[i];
 		const unsigned char *bytes;
 
 		if (off < s->off || off - s->off >= s->file_bytes)
@@ -391,7 +391,7 @@ static int restorer_add(struct reader *r)
 	static const unsigned char code[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
 
 	for (size_t i = 0; r->cnt < SPARSE_ROWS && i < r->img->segment_cnt; i++) {
-		const struct segment *s = &r->img->segments[i];
+		const struct image_segment *s = &r->img->segments[i];
 		const unsigned char *text = s->exec && s->file_bytes <= SPARSE_BYTES ?
 					    image_range(r->img, s->off, s->file_bytes) : NULL, *at;
 		uint64_t va, end;

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "elf/image.h"
 #include "elf/image_private.h"
 
@@ -39,10 +40,10 @@ const unsigned char *image_range(const struct image *img, uint64_t off, uint64_t
 	return off <= img->len && len <= img->len - off ? img->bytes + off : NULL;
 }
 
-static const struct segment *segment_by_va(const struct image *img, uint64_t va, bool exec_only)
+static const struct image_segment *segment_by_va(const struct image *img, uint64_t va, bool exec_only)
 {
 	for (size_t i = 0; i < img->segment_cnt; i++) {
-		const struct segment *seg = &img->segments[i];
+		const struct image_segment *seg = &img->segments[i];
 
 		if (va >= seg->va && va - seg->va < seg->file_bytes && (seg->exec || !exec_only))
 			return seg;
@@ -52,7 +53,7 @@ static const struct segment *segment_by_va(const struct image *img, uint64_t va,
 
 int image_va_to_off(const struct image *img, uint64_t va, uint64_t *ret_off)
 {
-	const struct segment *seg = segment_by_va(img, va, false);
+	const struct image_segment *seg = segment_by_va(img, va, false);
 
 	if (!seg)
 		return -ENOENT;
@@ -65,7 +66,7 @@ int image_off_to_va(const struct image *img, uint64_t off, uint64_t *ret_va)
 {
 	for (int want_exec = 1; want_exec >= 0; want_exec--) {
 		for (size_t i = 0; i < img->segment_cnt; i++) {
-			const struct segment *seg = &img->segments[i];
+			const struct image_segment *seg = &img->segments[i];
 
 			if (seg->exec != want_exec || off < seg->off || off - seg->off >= seg->file_bytes)
 				continue;
@@ -78,7 +79,7 @@ int image_off_to_va(const struct image *img, uint64_t off, uint64_t *ret_va)
 
 int image_text(const struct image *img, uint64_t va, size_t len, const unsigned char **ret, size_t *ret_len)
 {
-	const struct segment *seg = segment_by_va(img, va, true);
+	const struct image_segment *seg = segment_by_va(img, va, true);
 	uint64_t off, left;
 
 	if (!seg)
@@ -97,7 +98,7 @@ int image_text(const struct image *img, uint64_t va, size_t len, const unsigned 
 
 const unsigned char *image_at_va(const struct image *img, uint64_t va, uint64_t len)
 {
-	const struct segment *seg = segment_by_va(img, va, false);
+	const struct image_segment *seg = segment_by_va(img, va, false);
 
 	if (!seg || len > seg->file_bytes - (va - seg->va))
 		return NULL;
@@ -162,7 +163,7 @@ static int load_segments(struct image *img)
 		case PT_LOAD:
 			if (phdr.p_vaddr + phdr.p_filesz < phdr.p_vaddr || phdr.p_offset + phdr.p_filesz < phdr.p_offset)
 				return -ENOEXEC;
-			img->segments[img->segment_cnt++] = (struct segment){
+			img->segments[img->segment_cnt++] = (struct image_segment){
 				.va = phdr.p_vaddr, .off = phdr.p_offset, .file_bytes = phdr.p_filesz,
 				.exec = phdr.p_flags & PF_X,
 			};
@@ -256,6 +257,26 @@ static int image_load(struct image *img)
 	return 0;
 }
 
+/* No setting but a lock: see image_forbid(). */
+static bool forbidden;
+
+void image_forbid(void)
+{
+	forbidden = true;
+}
+
+void image_allow(void)
+{
+	forbidden = false;
+}
+
+static int image_check_allowed(void)
+{
+	if (forbidden)
+		log_debug("refused: a file would have been parsed with privileges");
+	return forbidden ? -EPERM : 0;
+}
+
 /* Takes over elf and copy, which may be NULL. */
 static int image_new(Elf *elf, void *copy, struct image **ret)
 {
@@ -283,14 +304,22 @@ static int image_new(Elf *elf, void *copy, struct image **ret)
 
 int image_open(int fd, struct image **ret)
 {
+	int err = image_check_allowed();
+
+	if (err)
+		return err;
 	elf_version(EV_CURRENT);
 	return image_new(elf_begin(fd, ELF_C_READ_MMAP, NULL), NULL, ret);
 }
 
 int image_open_memory(const void *data, size_t len, struct image **ret)
 {
-	char *copy = malloc(len ? len : 1);
+	int err = image_check_allowed();
+	char *copy;
 
+	if (err)
+		return err;
+	copy = malloc(len ? len : 1);
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, data, len);
@@ -314,6 +343,17 @@ struct image *image_free(struct image *img)
 	free(img->copy);
 	free(img);
 	return NULL;
+}
+
+size_t image_segments(const struct image *img, const struct image_segment **ret)
+{
+	*ret = img->segments;
+	return img->segment_cnt;
+}
+
+size_t image_bytes(const struct image *img)
+{
+	return img->len;
 }
 
 bool image_is_64bit(const struct image *img)

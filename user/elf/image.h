@@ -23,6 +23,24 @@ int image_open_memory(const void *data, size_t len, struct image **ret);
 struct image *image_ref(struct image *img);
 struct image *image_free(struct image *img);
 
+/*
+ * Makes both fail with -EPERM from here on: what has privileges parses nothing. main() calls it first of all, and the
+ * children that have given them up call image_allow().
+ */
+void image_forbid(void);
+void image_allow(void);
+
+/* A PT_LOAD segment; va + file_bytes and off + file_bytes do not overflow, but the file may end before. */
+struct image_segment {
+	uint64_t va;
+	uint64_t off;
+	uint64_t file_bytes;
+	bool exec;
+};
+
+/* In the order of the file, at most 1,170; they live as long as the image. */
+size_t image_segments(const struct image *img, const struct image_segment **ret);
+size_t image_bytes(const struct image *img);	/* of the whole file */
 bool image_is_64bit(const struct image *img);
 int image_machine(const struct image *img);	/* EM_X86_64 … */
 bool image_is_static_exec(const struct image *img);	/* an executable without PT_INTERP */

@@ -10,12 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct segment {
-	uint64_t va;
-	uint64_t off;
-	uint64_t file_bytes;
-	bool exec;
-};
+#include "elf/image.h"
 
 /* A symbol table with its strings. All pointers are into the mapped file. */
 struct table {
@@ -42,7 +37,7 @@ struct image {
 	const unsigned char *bytes;
 	size_t len;
 	GElf_Ehdr ehdr;
-	struct segment *segments;
+	struct image_segment *segments;
 	size_t segment_cnt;
 	bool has_interp;
 	uint64_t eh_frame_hdr_va, eh_frame_hdr_bytes;

@@ -165,7 +165,8 @@ static int open_maps(struct source *s)
 		err = unwinder_open(&s->unwinder, skel->obj, &s->stacks_settings, s->ctx.worker);
 	if (err)
 		return err;
-	s->unwind = (struct ports_unwind){ .unwinder = &s->unwinder, .owners = &s->owners, .worker = s->ctx.worker };
+	s->unwind = (struct ports_unwind){ .unwinder = &s->unwinder, .owners = &s->owners, .worker = s->ctx.worker,
+					  .names_worker = s->ctx.names_worker };
 	s->state->next_flow = s->state->next_owner = PORTS_NONE + 1;
 	err = ticks_open(&s->ticks, bpf_program__fd(skel->progs.ports_clock), &s->state->clock);
 	if (err)

@@ -2,12 +2,22 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "source/ports_unwind.h"
 #include "target/peer.h"
 
 #define WORK_MAX	8	/* processes a call: some milliseconds each */
+#define READY_NS	300000000ull	/* in which the worker has made the rows of most programs; node's take 250 ms */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
 
 void ports_unwind_close(struct ports_unwind *u)
 {
@@ -20,14 +30,14 @@ int ports_unwind_add(struct ports_unwind *u, uint32_t owner)
 {
 	if (u->waiting_cnt == u->waiting_size) {
 		size_t size = u->waiting_size ? u->waiting_size * 2 : 64;
-		uint32_t *list = realloc(u->waiting, size * sizeof(*list));
+		struct ports_unwind_waiting *list = realloc(u->waiting, size * sizeof(*list));
 
 		if (!list)
 			return -ENOMEM;
 		u->waiting = list;
 		u->waiting_size = size;
 	}
-	u->waiting[u->waiting_cnt++] = owner;
+	u->waiting[u->waiting_cnt++] = (struct ports_unwind_waiting){ .owner = owner };
 	return 0;
 }
 
@@ -40,13 +50,9 @@ static int owner_pid(const struct ports_unwind *u, uint32_t owner)
 	return pid && peer_is_alive(pid, e->start_ticks) ? pid : 0;
 }
 
-/* Tables of a process as its mappings are now. -ESRCH: it has ended, or may not be read. */
-static int owner_set(struct ports_unwind *u, uint32_t owner)
+/* A process by its owner. -ESRCH: it has ended, or may not be read. -ENOMEM. */
+static int owner_open(const struct ports_unwind *u, uint32_t owner, struct target **ret)
 {
-	const struct ports_owners_entry *e = &u->owners->list[owner];
-	const struct unwind_identity id = {
-		.pid = e->key.tgid, .exec_id = e->key.exec_id, .start_ns = e->key.start_ns,
-	};
 	int pid = owner_pid(u, owner), err;
 	enum target_problem problem;
 	struct target *t;
@@ -54,12 +60,45 @@ static int owner_set(struct ports_unwind *u, uint32_t owner)
 
 	if (!pid)
 		return -ESRCH;
-	err = target_open(pid, &t, &problem, &tgid);
+	err = target_open(pid, u->names_worker, &t, &problem, &tgid);
 	if (err)
 		return err == -ENOMEM ? err : -ESRCH;
-	err = t->start_ticks == e->start_ticks ? unwind_tables_set(u->unwinder->tables, &id, t) : -ESRCH;
+	if (t->start_ticks != u->owners->list[owner].start_ticks) {
+		target_free(t);
+		return -ESRCH;
+	}
+	*ret = t;
+	return 0;
+}
+
+/* Lets the worker begin with its files. */
+static int owner_prepare(const struct ports_unwind *u, uint32_t owner)
+{
+	struct target *t;
+	int err = owner_open(u, owner, &t);
+
 	if (err)
-		log_debug("unwind rows of process %d: %s", pid, strerror(-err));
+		return err;
+	unwind_tables_prepare(u->worker, t);
+	target_free(t);
+	return 0;
+}
+
+/* Tables of a process as its mappings are now. */
+static int owner_set(struct ports_unwind *u, uint32_t owner)
+{
+	const struct ports_owners_entry *e = &u->owners->list[owner];
+	const struct unwind_identity id = {
+		.pid = e->key.tgid, .exec_id = e->key.exec_id, .start_ns = e->key.start_ns,
+	};
+	struct target *t;
+	int err = owner_open(u, owner, &t);
+
+	if (err)
+		return err;
+	err = unwind_tables_set(u->unwinder->tables, &id, t);
+	if (err)
+		log_debug("unwind rows of process %d: %s", (int)t->pid, strerror(-err));
 	target_free(t);
 	return err;
 }
@@ -90,22 +129,43 @@ static int renew(struct ports_unwind *u)
 	return err == -ENOMEM ? err : 0;
 }
 
+/* One that waits: the next step. True when it waits no more. */
+static bool step(struct ports_unwind *u, struct ports_unwind_waiting *w, uint64_t now, int *ret_err)
+{
+	*ret_err = 0;
+	if (!w->prepared_ns) {
+		*ret_err = owner_prepare(u, w->owner);
+		w->prepared_ns = now;
+		return *ret_err != 0;
+	}
+	if (now - w->prepared_ns < READY_NS)
+		return false;
+	*ret_err = owner_set(u, w->owner);
+	if (!*ret_err)
+		u->placed[u->placed_cnt++] = w->owner;
+	return true;
+}
+
 int ports_unwind_work(struct ports_unwind *u)
 {
-	int err = 0;
+	uint64_t now = now_ns();
+	int err = 0, done = 0;
 
-	if (u->worker && worker_is_busy(u->worker))	/* called while somebody else's names are read */
+	/* called while somebody waits for one of them */
+	if ((u->worker && worker_is_busy(u->worker)) || (u->names_worker && worker_is_busy(u->names_worker)))
 		return 0;
 	if (u->waiting_cnt && u->placed_cnt == PORTS_UNWIND_MAX)
 		drop_ended(u);
-	for (int i = 0; i < WORK_MAX && u->waiting_cnt && u->placed_cnt < PORTS_UNWIND_MAX && err != -ENOMEM; i++) {
-		uint32_t owner = u->waiting[--u->waiting_cnt];
-
-		err = owner_set(u, owner);
-		if (!err)
-			u->placed[u->placed_cnt++] = owner;
-	}
 	if (u->placed_cnt == PORTS_UNWIND_MAX)
 		u->waiting_cnt = 0;	/* there is no room, and those after them will be told the same */
+	for (size_t i = u->waiting_cnt; i-- > 0 && done < WORK_MAX && err != -ENOMEM && u->placed_cnt < PORTS_UNWIND_MAX;) {
+		bool was_prepared = u->waiting[i].prepared_ns;
+
+		if (step(u, &u->waiting[i], now, &err))
+			u->waiting[i] = u->waiting[--u->waiting_cnt];
+		else if (was_prepared)
+			continue;	/* it cost nothing */
+		done++;
+	}
 	return err == -ENOMEM ? err : renew(u);
 }

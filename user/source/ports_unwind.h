@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Unwind tables for the processes that connect: made when a process is first met, a few at a time, renewed when programs
- * meet code that is in no table, dropped when it has ended. Inside the layer.
+ * meet code that is in no table, dropped when it has ended. The worker begins with the rows of its files at once, and the
+ * tables are made some moments later, so that nobody waits for it. Inside the layer.
  */
 #ifndef SOURCE_PORTS_UNWIND_H
 #define SOURCE_PORTS_UNWIND_H
@@ -14,8 +15,12 @@
 struct ports_unwind {
 	struct unwinder *unwinder;		/* borrowed, as the next ones */
 	const struct ports_owners *owners;
-	struct worker *worker;
-	uint32_t *waiting;			/* the kernel's indexes of owners, the newest last */
+	struct worker *worker;			/* makes rows */
+	struct worker *names_worker;		/* reads what files are */
+	struct ports_unwind_waiting {
+		uint32_t owner;			/* the kernel's index */
+		uint64_t prepared_ns;		/* when the worker was told; 0 = not yet */
+	} *waiting;				/* the newest last */
 	size_t waiting_cnt, waiting_size;
 	uint32_t placed[PORTS_UNWIND_MAX];	/* owners with tables */
 	uint32_t placed_cnt;

@@ -29,6 +29,7 @@ struct source_context {
 	const struct plan *plan;
 	const struct selftest *selftest;
 	struct worker *worker;		/* makes unwind rows */
+	struct worker *names_worker;	/* reads names; NULL: the same does. A second one does not wait for rows */
 	struct profile *profile;	/* of the source's own kinds of value; stacks are added as they appear */
 };
 

@@ -378,7 +378,7 @@ static int list_fill(struct symbolizer *s, const struct asked *a, struct symbol_
 		return 0;
 	}
 	/* a file that is no ELF file has offsets only */
-	if (!m || !m->image)
+	if (!m || !m->facts.is_elf)
 		return name_mapping(s, a->map, a->addr, &ret->at[0]);
 	base = strrchr(m->path, '/');
 	base = base ? base + 1 : m->path;

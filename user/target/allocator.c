@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "elf/image.h"
 #include "target/allocator.h"
 #include "target/candidate.h"
 
@@ -40,13 +39,13 @@ static void explain_missing(const struct target *t, const struct candidates *c, 
 	for (size_t i = 0; i < t->modules_cnt; i++)
 		if (t->modules[i]->is_exe)
 			exe = t->modules[i];
-	if (exe && exe->image && image_is_static_exec(exe->image) && !image_has_symtab(exe->image)) {
+	if (exe && exe->facts.is_elf && exe->facts.is_static_exec && !exe->facts.has_symtab) {
 		text_add(why, "the executable is linked statically and stripped: nothing says where its malloc is; "
 			 "run a build that keeps its symbols (without strip or -s), or one that is linked dynamically");
 		return;
 	}
 	text_printf(why, "none of the %zu mapped files defines malloc and free", t->modules_cnt);
-	if (exe && exe->image && !image_has_symtab(exe->image))
+	if (exe && exe->facts.is_elf && !exe->facts.has_symtab)
 		text_add(why, "; the executable is stripped: an allocator that is linked into it cannot be found");
 }
 
@@ -62,7 +61,7 @@ static int take_over(struct candidates *c, struct allocators *a)
 	return 0;
 }
 
-int allocators_find(struct target *t, struct allocators **ret)
+int allocators_find(const struct target *t, const struct images *images, struct allocators **ret)
 {
 	struct allocators *a = calloc(1, sizeof(*a));
 	struct import_words words = { 0 };
@@ -72,10 +71,10 @@ int allocators_find(struct target *t, struct allocators **ret)
 
 	if (!a)
 		return -ENOMEM;
-	err = import_words_read(t, &words);
+	err = import_words_read(t, images, &words);
 	for (size_t i = 0; i < t->modules_cnt && !err; i++)
-		if (t->modules[i]->image && !t->modules[i]->is_vdso)
-			err = candidates_scan(t->modules[i], &words, &c);
+		if (images_of(images, t->modules[i]))
+			err = candidates_scan(t->modules[i], images_of(images, t->modules[i]), &words, &c);
 	if (!err)
 		err = candidates_judge(&c, &words);
 	if (!err) {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "abi.h"
+#include "target/images.h"
 #include "target/target.h"
 
 struct allocator_function {
@@ -38,7 +39,8 @@ struct allocators {
 	char *missing;
 };
 
-int allocators_find(struct target *t, struct allocators **ret);
+/* In a process without privileges: it parses files. */
+int allocators_find(const struct target *t, const struct images *images, struct allocators **ret);
 struct allocators *allocators_free(struct allocators *a);
 
 #endif

@@ -27,6 +27,7 @@ struct found {
 
 struct scan {
 	struct target_module *module;
+	const struct image *img;
 	struct found *list;
 	size_t cnt;
 	unsigned int marks;
@@ -76,16 +77,16 @@ static int scan_symbol(const struct image_symbol *sym, void *ctx)
  * An IFUNC symbol is a resolver; the function is what it returned, and that stands in the words of
  * those who import it. Only words of other files: the file's own may still be its own PLT.
  */
-static bool resolve_ifunc(struct found *f, const struct target_module *m, const struct import_words *words)
+static bool resolve_ifunc(struct found *f, const struct scan *scan, const struct import_words *words)
 {
 	const unsigned char *bytes;
 	size_t len;
 
 	for (size_t i = 0; i < words->cnt; i++) {
 		const struct import_word *w = &words->list[i];
-		uint64_t va = w->addr - m->bias;
+		uint64_t va = w->addr - scan->module->bias;
 
-		if (w->importer == m || strcmp(w->name, f->name) || image_text(m->image, va, 1, &bytes, &len))
+		if (w->importer == scan->module || strcmp(w->name, f->name) || image_text(scan->img, va, 1, &bytes, &len))
 			continue;
 		f->va = va;
 		f->size_bytes = 0;
@@ -102,7 +103,7 @@ static void resolve_ifuncs(struct scan *scan, const struct import_words *words)
 	for (size_t i = 0; i < scan->cnt; i++) {
 		struct found f = scan->list[i];
 
-		if (f.ifunc && !resolve_ifunc(&f, scan->module, words)) {
+		if (f.ifunc && !resolve_ifunc(&f, scan, words)) {
 			text_printf(&scan->unresolved, "%s%s", scan->unresolved.len ? ", " : "", f.name);
 			continue;
 		}
@@ -235,6 +236,7 @@ static int candidate_add(const struct scan *scan, enum names_group group, bool p
 	new = &c->list[c->cnt++];
 	*new = (struct candidate){
 		.a.module = scan->module,
+		.img = scan->img,
 		.a.family = names_group_family(group) ? names_group_family(group) : plain_family(scan),
 		.exported = scan->exported[group],
 		.prefixed = prefixed,
@@ -251,13 +253,14 @@ static int candidate_add(const struct scan *scan, enum names_group group, bool p
 	return candidate_fill(scan, group, &new->a);
 }
 
-int candidates_scan(struct target_module *m, const struct import_words *words, struct candidates *c)
+int candidates_scan(struct target_module *m, const struct image *img, const struct import_words *words,
+		    struct candidates *c)
 {
-	struct scan scan = { .module = m };
+	struct scan scan = { .module = m, .img = img };
 	bool plain;
 	int err;
 
-	err = image_each_symbol(m->image, scan_symbol, &scan);
+	err = image_each_symbol(img, scan_symbol, &scan);
 	/* ld.so's own malloc serves it alone, and only until libc is there */
 	if (err || (scan.marks & NAMES_MARK_LOADER)) {
 		err = err == -ENOMEM ? err : 0;

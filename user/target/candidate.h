@@ -23,6 +23,7 @@ struct import_words {
 
 struct candidate {
 	struct allocator a;
+	const struct image *img;	/* of its module */
 	bool exported;		/* others can be bound to it: a function of it is in .dynsym */
 	bool prefixed;		/* je_malloc and the like only */
 	uint64_t operator_new_va;	/* 0: none in this file */
@@ -35,10 +36,11 @@ struct candidates {
 };
 
 /* The words of the names that names.c knows, and operator new. */
-int import_words_read(const struct target *t, struct import_words *ret);
+int import_words_read(const struct target *t, const struct images *images, struct import_words *ret);
 
 /* Adds the allocators of one file. 0 or -ENOMEM; a file that lies about its symbols has none. */
-int candidates_scan(struct target_module *m, const struct import_words *words, struct candidates *c);
+int candidates_scan(struct target_module *m, const struct image *img, const struct import_words *words,
+		    struct candidates *c);
 void candidates_free(struct candidates *c);
 
 /* Fills in used, evidence and warning of each. */

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "elf/image.h"
 #include "target/candidate.h"
 #include "target/hazard.h"
 #include "target/proc.h"
@@ -153,35 +152,25 @@ bool hazard_status_has_seccomp_filter(const char *status)
 	return proc_status_u64(status, "Seccomp", &mode) && mode != 0;
 }
 
-static void find_in_environ(const struct target *t, bool jemalloc, bool heap_profiler, struct finding *f)
+/* What it was started with. */
+static void find_in_environ(const struct text *env, bool jemalloc, bool heap_profiler, struct finding *f)
 {
-	struct text env = { 0 };
-	const char *variable, *at, *end;
+	const char *variable, *at = text_str(env), *end = at + env->len;
 
-	/* what it was started with; not readable is no reason to refuse */
-	if (!proc_read(t->proc_fd, "environ", &env) && env.len) {
-		end = env.str + env.len;
-		for (at = env.str; at < end; at = environ_next(variable, end)) {
-			variable = hazard_environ_profiler(at, end - at);
-			if (!variable)
-				break;
-			if (!strncmp(variable, "HEAP", 4) ? heap_profiler : jemalloc)
-				finding_add(f, HAZARD_PROFILER, "an allocator's own profiler is on: ", variable);
-		}
+	for (; at < end; at = environ_next(variable, end)) {
+		variable = hazard_environ_profiler(at, end - at);
+		if (!variable)
+			break;
+		if (!strncmp(variable, "HEAP", 4) ? heap_profiler : jemalloc)
+			finding_add(f, HAZARD_PROFILER, "an allocator's own profiler is on: ", variable);
 	}
-	text_free(&env);
 }
 
 /* jemalloc takes options from the text of a symbolic link, as the target sees it. */
-static void find_in_malloc_conf_link(const struct target *t, struct finding *f)
+static void find_in_malloc_conf_link(const char *conf, struct finding *f)
 {
-	char *conf;
-
-	if (proc_readlink(t->proc_fd, "root/etc/malloc.conf", &conf))
-		return;
-	if (conf_profiles(conf))
+	if (conf && conf_profiles(conf))
 		finding_add(f, HAZARD_PROFILER, "jemalloc's profiler is on: /etc/malloc.conf -> ", conf);
-	free(conf);
 }
 
 /* … and from a variable of the program, const char *malloc_conf. */
@@ -218,32 +207,33 @@ static bool is_sanitizer_path(const char *path)
 	return false;
 }
 
-static void find_in_modules(const struct target *t, struct finding *f)
+static void find_in_modules(const struct target *t, const struct images *images, const struct hazard_texts *texts,
+			    struct finding *f)
 {
 	bool jemalloc = false, heap_profiler = false;
 
 	for (size_t i = 0; i < t->modules_cnt; i++) {
 		const struct target_module *m = t->modules[i];
+		const struct image *img = images_of(images, m);
 		struct symbol_search s = { 0 };
 
 		if (is_sanitizer_path(m->path))
 			finding_add(f, HAZARD_SANITIZER, "a sanitizer is mapped: ", path_base(m->path));
-		if (!m->image || m->is_vdso)
+		if (!img)
 			continue;
-		image_each_symbol(m->image, search_symbol, &s);
+		image_each_symbol(img, search_symbol, &s);
 		if (s.sanitizer)
 			finding_add(f, HAZARD_SANITIZER, "a sanitizer is linked into ", path_base(m->path));
 		/* sections outlive strip */
-		if (s.go || image_has_section(m->image, ".go.buildinfo") ||
-		    image_has_section(m->image, ".note.go.buildid"))
+		if (s.go || image_has_section(img, ".go.buildinfo") || image_has_section(img, ".note.go.buildid"))
 			finding_add(f, HAZARD_GO, "Go code is in ", path_base(m->path));
 		find_in_variable(t, m, &s, f);
 		jemalloc |= s.jemalloc;
 		heap_profiler |= s.heap_profiler;
 	}
-	find_in_environ(t, jemalloc, heap_profiler, f);
+	find_in_environ(&texts->environ, jemalloc, heap_profiler, f);
 	if (jemalloc)
-		find_in_malloc_conf_link(t, f);
+		find_in_malloc_conf_link(texts->malloc_conf, f);
 }
 
 static int find_in_threads(const struct target *t, struct finding *f)
@@ -283,22 +273,49 @@ static int find_in_threads(const struct target *t, struct finding *f)
 	return 0;
 }
 
-int hazards_find(struct target *t, struct hazards *ret)
+int hazard_texts_read(const struct target *t, struct hazard_texts *ret)
+{
+	struct hazard_texts texts = { 0 };
+	int err = proc_read(t->proc_fd, "environ", &texts.environ);
+
+	if (err != -ENOMEM)
+		err = proc_readlink(t->proc_fd, "root/etc/malloc.conf", &texts.malloc_conf);
+	if (err == -ENOMEM) {
+		hazard_texts_free(&texts);
+		return err;
+	}
+	*ret = texts;
+	return 0;
+}
+
+void hazard_texts_free(struct hazard_texts *texts)
+{
+	text_free(&texts->environ);
+	free(texts->malloc_conf);
+	*texts = (struct hazard_texts){ 0 };
+}
+
+int hazards_find(const struct target *t, const struct images *images, const struct hazard_texts *texts,
+		 struct hazards *ret)
 {
 	struct hazards hazards = { 0 };
 	struct finding f = { .hazards = &hazards };
-	int err;
 
-	find_in_modules(t, &f);
-	err = find_in_threads(t, &f);
-	if (!err && f.failed)
-		err = -ENOMEM;
-	if (err) {
+	find_in_modules(t, images, texts, &f);
+	if (f.failed) {
 		hazards_free(&hazards);
-		return err;
+		return -ENOMEM;
 	}
 	*ret = hazards;
 	return 0;
+}
+
+int hazards_find_threads(const struct target *t, struct hazards *ret)
+{
+	struct finding f = { .hazards = ret };
+	int err = find_in_threads(t, &f);
+
+	return !err && f.failed ? -ENOMEM : err;
 }
 
 void hazards_free(struct hazards *h)

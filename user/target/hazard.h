@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+#include "base/text.h"
+#include "target/images.h"
 #include "target/target.h"
 
 enum hazard_kind {
@@ -24,7 +26,21 @@ struct hazards {
 	char *detail[HAZARD_KINDS];	/* what was seen, one line; NULL when not found */
 };
 
-int hazards_find(struct target *t, struct hazards *ret);
+/* What is read with privileges and only looked at without: as it is, unparsed. */
+struct hazard_texts {
+	struct text environ;	/* /proc/PID/environ */
+	char *malloc_conf;	/* what /etc/malloc.conf of the target points to; NULL = nothing */
+};
+
+/* What is not readable is no reason to refuse. -ENOMEM. */
+int hazard_texts_read(const struct target *t, struct hazard_texts *ret);
+void hazard_texts_free(struct hazard_texts *texts);
+
+/* What files, memory and those texts tell; in a process without privileges: it parses. */
+int hazards_find(const struct target *t, const struct images *images, const struct hazard_texts *texts,
+		 struct hazards *ret);
+/* Adds what the kernel says of each thread. */
+int hazards_find_threads(const struct target *t, struct hazards *ret);
 void hazards_free(struct hazards *h);
 
 /* Parts of it, on text, for tests. */

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "base/hashmap.h"
-#include "elf/image.h"
 #include "target/module.h"
 #include "target/proc.h"
 
@@ -32,7 +31,7 @@ struct target_module *module_free(struct target_module *m)
 {
 	if (!m)
 		return NULL;
-	image_free(m->image);
+	file_facts_free(&m->facts);
 	if (m->fd >= 0)
 		close(m->fd);
 	free(m->path);
@@ -158,6 +157,14 @@ static int module_set_attach_path(const struct target *t, const struct target_ma
 	return 0;
 }
 
+/* A file that the worker dies of, or lies about, is one of which nothing is known. */
+static int module_ask(const struct target *t, struct target_module *m)
+{
+	int err = file_facts_read(t->worker, m->file_key, m->fd, &m->facts);
+
+	return err == -ENOMEM || err == -EBUSY ? err : 0;
+}
+
 static int module_open_file(const struct target *t, const struct target_mapping *map, struct target_module *m)
 {
 	char name[64];
@@ -188,18 +195,29 @@ static int module_open_file(const struct target *t, const struct target_mapping 
 		m->mtime_ns = st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec;
 		m->file_key = hash_bytes((uint64_t[]){ st.st_dev, st.st_ino, m->size_bytes, m->mtime_ns }, 32);
 	}
-	err = image_open(m->fd, &m->image);
-	/* a mapped file that is no ELF file is common: .NET assemblies, caches of compiled code */
-	return err == -ENOMEM ? err : 0;
+	return module_ask(t, m);
 }
 
-/* The vdso has no file: one copy of its memory is the image. */
+/* Sealed: what the worker is told of it is what everybody else reads. */
+static int copy_to_memfd(const void *copy, size_t len)
+{
+	int fd = memfd_create("vdso", MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, copy, len) == (ssize_t)len && !fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW))
+		return fd;
+	err = errno ? -errno : -EIO;
+	close(fd);
+	return err;
+}
+
+/* The vdso has no file: a copy of its memory takes its place. */
 static int module_open_vdso(const struct target *t, const struct target_mapping *map, struct target_module *m)
 {
 	size_t len = map->end - map->start;
 	void *copy;
 	ssize_t got;
-	int err = 0;
 
 	m->is_vdso = true;
 	m->path = strdup(map->path);
@@ -213,18 +231,17 @@ static int module_open_vdso(const struct target *t, const struct target_mapping 
 		return -ENOMEM;
 	got = target_read(t, map->start, copy, len);
 	if (got == (ssize_t)len) {
-		err = image_open_memory(copy, len, &m->image);
 		m->file_key = hash_bytes(copy, len);
-		m->fd = memfd_create("vdso", MFD_CLOEXEC);
-		if (m->fd >= 0 && write(m->fd, copy, len) != (ssize_t)len) {
-			close(m->fd);
-			m->fd = -1;
-		}
+		m->fd = copy_to_memfd(copy, len);
+		m->open_err = m->fd < 0 ? m->fd : 0;
 	} else {
 		m->open_err = got < 0 ? got : -EFAULT;
 	}
 	free(copy);
-	return err == -ENOMEM ? err : 0;
+	if (m->fd >= 0)
+		return module_ask(t, m);
+	m->fd = -1;
+	return 0;
 }
 
 /*
@@ -232,14 +249,12 @@ static int module_open_vdso(const struct target *t, const struct target_mapping 
  * it, and the rest of that page of the file may belong to another segment with another distance
  * (lld packs them so). So look for the first offset that is in an executable segment.
  */
-uint64_t mapping_bias(const struct target_mapping *map, const struct image *img)
+uint64_t mapping_bias(const struct target_mapping *map, const struct file_facts *facts)
 {
 	uint64_t page = sysconf(_SC_PAGESIZE), len = map->end - map->start, va;
-	const unsigned char *bytes;
-	size_t bytes_len;
 
-	for (uint64_t i = 0; img && i < len && i <= page; i++)
-		if (!image_off_to_va(img, map->off + i, &va) && !image_text(img, va, 1, &bytes, &bytes_len))
+	for (uint64_t i = 0; facts->is_elf && i < len && i <= page; i++)
+		if (!file_off_to_va(facts, map->off + i, &va) && file_is_code(facts, va))
 			return map->start + i - va;
 	return map->start - map->off;
 }
@@ -308,7 +323,7 @@ static int modules_place(const struct target *t, const struct target_mapping *ma
 			if (!map->module || placed[index] || (pass == 0 && !mapping_is_known(t, map)))
 				continue;
 			if (pass == 1)
-				map->module->bias = mapping_bias(map, map->module->image);
+				map->module->bias = mapping_bias(map, &map->module->facts);
 			placed[index] = true;
 		}
 	}

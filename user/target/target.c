@@ -8,11 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/hashmap.h"
-#include "elf/image.h"
 #include "target/maps.h"
 #include "target/module.h"
 #include "target/proc.h"
@@ -131,7 +129,7 @@ static bool is_self(pid_t pid)
 	return pid == getpid() || syscall(SYS_tgkill, getpid(), pid, 0) == 0;
 }
 
-int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid)
+int target_open(pid_t pid, struct worker *w, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid)
 {
 	struct target *t;
 	int err;
@@ -150,6 +148,8 @@ int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem
 		return -ENOMEM;
 	t->pid = pid;
 	t->pidfd = -1;
+	t->mem_fd = -1;
+	t->worker = w;
 	t->module_index = hashmap_new();
 	t->proc_fd = proc_open(pid);
 	err = !t->module_index ? -ENOMEM : t->proc_fd < 0 ? t->proc_fd : 0;
@@ -159,6 +159,8 @@ int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem
 		err = target_open_pidfd(t);
 	if (!err)
 		err = target_check_class(t, ret_problem);
+	if (!err)
+		t->mem_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
 	if (!err)
 		err = target_refresh(t);
 	if (err < 0) {
@@ -196,6 +198,8 @@ struct target *target_free(struct target *t)
 		close(t->pidfd);
 	if (t->proc_fd >= 0)
 		close(t->proc_fd);
+	if (t->mem_fd >= 0)
+		close(t->mem_fd);
 	free(t->comm);
 	free(t->exe);
 	free(t);
@@ -268,45 +272,28 @@ const struct target_mapping *target_mapping_at(const struct target *t, uint64_t 
 
 int target_mapping_bias(const struct target_mapping *map, uint64_t *ret_bias)
 {
-	if (!map->module || !map->module->image)
+	if (!map->module || !map->module->facts.is_elf)
 		return -ENOENT;
-	*ret_bias = mapping_bias(map, map->module->image);
+	*ret_bias = mapping_bias(map, &map->module->facts);
 	return 0;
 }
 
 int target_mapping_va(const struct target_mapping *map, uint64_t addr, uint64_t *ret_va)
 {
-	if (!map->module || !map->module->image || addr < map->start || addr >= map->end)
+	if (!map->module || !map->module->facts.is_elf || addr < map->start || addr >= map->end)
 		return -ENOENT;
-	return image_off_to_va(map->module->image, addr - map->start + map->off, ret_va);
+	return file_off_to_va(&map->module->facts, addr - map->start + map->off, ret_va);
 }
 
-static ssize_t read_mem_file(const struct target *t, uint64_t addr, void *buf, size_t len)
-{
-	ssize_t got;
-	int err, fd;
-
-	fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	got = pread(fd, buf, len, (off_t)addr);
-	err = got < 0 ? -errno : 0;
-	close(fd);
-	if (got == 0 && len)
-		return -ESRCH;
-	/* the file says EIO for a page that is not there */
-	return err == -EIO ? -EFAULT : err ? err : got;
-}
-
+/* Through the file, which is this process's whoever has its number by now, and which reads the vvar page, too. */
 ssize_t target_read(const struct target *t, uint64_t addr, void *buf, size_t len)
 {
-	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)addr, len };
 	ssize_t got;
 
-	got = process_vm_readv(t->pid, &local, 1, &remote, 1, 0);
-	/* refused (seccomp, an old kernel), or a page that only /proc/PID/mem reads (the vvar page) */
-	if (got < 0)
-		return read_mem_file(t, addr, buf, len);
-	/* the call goes by the number: what was read is believed only while that is our process */
-	return target_is_alive(t) ? got : -ESRCH;
+	if (t->mem_fd < 0)
+		return -EACCES;
+	got = pread(t->mem_fd, buf, len, (off_t)addr);
+	if (got < 0)	/* the file says EIO for a page that is not there */
+		return errno == EIO ? -EFAULT : -errno;
+	return !got && len ? -ESRCH : got;
 }

@@ -15,8 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "target/file.h"
+
 struct hashmap;
-struct image;
 
 /* A file that is or was mapped executable. Found once per (dev, inode); kept until target_free(). */
 struct target_module {
@@ -36,8 +37,8 @@ struct target_module {
 	int open_err;		/* negative errno */
 	bool deleted;
 	bool is_exe;
-	bool is_vdso;		/* [vdso]: image from memory, fd is a copy of it */
-	struct image *image;	/* NULL when not an ELF file that we read */
+	bool is_vdso;		/* [vdso]: fd is a copy of its memory */
+	struct file_facts facts;
 	uint64_t size_bytes, mtime_ns;	/* of the file when it was opened; 0 when it was not */
 	uint64_t file_key;	/* a hash of what tells this file, as it is now, from others: for caches */
 	size_t index;		/* in target.modules */
@@ -57,6 +58,8 @@ struct target {
 	pid_t pid;
 	int pidfd;
 	int proc_fd;		/* /proc/PID: reads through it fail once this process is gone */
+	int mem_fd;		/* /proc/PID/mem, of the address space that it had when it was opened; -1 = not allowed */
+	struct worker *worker;	/* reads the files; borrowed */
 	uint64_t start_ticks;	/* field 22 of stat */
 	uint64_t start_stack_addr, start_brk_addr;	/* of its address space: others after exec */
 	char *comm;
@@ -81,19 +84,21 @@ enum target_problem {
 };
 
 /*
- * Opens a process. On failure a negative errno and *ret_problem says which; *ret_tgid is set for
- * TARGET_THREAD.
+ * Opens a process. w: reads its files, borrowed until target_free(); NULL: see file_facts_read(). On failure a negative
+ * errno and *ret_problem says which; *ret_tgid is set for TARGET_THREAD.
  */
-int target_open(pid_t pid, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid);
+int target_open(pid_t pid, struct worker *w, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid);
 struct target *target_free(struct target *t);
 
 bool target_is_alive(const struct target *t);
-/* False when it has called exec since it was opened (or has ended): what is known of its memory is of another program. */
+/*
+ * False when it has called exec since it was opened (or has ended): what is known of its memory is of another program.
+ */
 bool target_is_same_image(const struct target *t);
 /*
- * Reads maps again; modules that are new get their file opened. 1 when executable mappings of files
- * changed, 0 when not, or a negative errno and then what was known stays. Pointers to mappings are
- * invalid after it, those to modules are not.
+ * Reads maps again; modules that are new get their file opened, and the worker is asked about it. 1 when executable
+ * mappings of files changed, 0 when not, or a negative errno and then what was known stays (-EBUSY: try again).
+ * Pointers to mappings are invalid after it, those to modules are not.
  */
 int target_refresh(struct target *t);
 /* Mapping that holds addr, the newest first; NULL when none does. */
@@ -107,7 +112,7 @@ static inline uint64_t target_addr(const struct target_module *m, uint64_t va)
 {
 	return va + m->bias;
 }
-/* Reads the process's memory; bytes read, or a negative errno. Never writes. */
+/* Reads the process's memory; bytes read, or a negative errno. After exec the memory is gone: -ESRCH. Never writes. */
 ssize_t target_read(const struct target *t, uint64_t addr, void *buf, size_t len);
 
 /* Processes whose comm or executable's base name is `name`. The caller frees *ret_pids. */

@@ -58,15 +58,15 @@ static int read_import(const struct image_import *imp, void *ctx)
 	return 0;
 }
 
-int import_words_read(const struct target *t, struct import_words *ret)
+int import_words_read(const struct target *t, const struct images *images, struct import_words *ret)
 {
 	for (size_t i = 0; i < t->modules_cnt; i++) {
 		struct import_reading r = { t, t->modules[i], ret };
 
-		if (!t->modules[i]->image || t->modules[i]->is_vdso)
+		if (!images_of(images, t->modules[i]))
 			continue;
 		/* a file that lies about its imports gives no evidence */
-		if (image_each_import(t->modules[i]->image, read_import, &r) == -ENOMEM)
+		if (image_each_import(images_of(images, t->modules[i]), read_import, &r) == -ENOMEM)
 			return -ENOMEM;
 	}
 	return 0;
@@ -184,7 +184,7 @@ static bool calls_allocator(const struct candidate *cand)
 
 	if (len_max > OPERATOR_NEW_BYTES_MAX)
 		len_max = OPERATOR_NEW_BYTES_MAX;
-	if (image_text(cand->a.module->image, cand->operator_new_va, len_max, &bytes, &len))
+	if (image_text(cand->img, cand->operator_new_va, len_max, &bytes, &len))
 		return false;
 	for (size_t i = 0; i + 5 <= len; i++) {
 		if (bytes[i] != 0xe8 && bytes[i] != 0xe9)

@@ -23,8 +23,9 @@
 #define BREAKPOINT 0xcc
 
 struct planning {
-	struct target *t;
+	const struct target *t;
 	const struct allocator *a;
+	const struct image *img;	/* of the allocator's file */
 	struct plan *p;
 	size_t *functions;	/* of each site: index in a->functions */
 	size_t first_site;	/* of this allocator */
@@ -112,7 +113,7 @@ static int site_add(struct planning *pl, const struct allocator_function *fn, co
 	size_t *functions;
 	uint64_t off;
 
-	if (image_va_to_off(pl->a->module->image, fn->va + insn->delta_bytes, &off))
+	if (image_va_to_off(pl->img, fn->va + insn->delta_bytes, &off))
 		return note_function(pl, fn, "not probed: not in a segment of the file");
 	more = realloc(p->sites, (p->sites_cnt + 1) * sizeof(*more));
 	if (!more)
@@ -160,7 +161,6 @@ static unsigned int kind_args(enum probe_kind kind)
 
 static int plan_function(struct planning *pl, const struct allocator_function *fn)
 {
-	const struct image *img = pl->a->module->image;
 	size_t want = fn->size_bytes, len;
 	const unsigned char *code;
 	struct insn_site insn;
@@ -170,11 +170,11 @@ static int plan_function(struct planning *pl, const struct allocator_function *f
 
 	if (want > FUNCTION_BYTES_MAX || !want)
 		want = ENTRY_BYTES;
-	if (image_text(img, fn->va, want, &code, &len))
+	if (image_text(pl->img, fn->va, want, &code, &len))
 		return note_function(pl, fn, "not probed: its symbol is not in an executable segment");
 	/* A symbol's size or unwind information says where a function begins; without both: the entry. */
 	sized = fn->size_bytes && len == fn->size_bytes;
-	if (!sized && !fde_starts_at(img, fn->va) && len > ENTRY_BYTES)
+	if (!sized && !fde_starts_at(pl->img, fn->va) && len > ENTRY_BYTES)
 		len = ENTRY_BYTES;
 	why = memory_why_not(pl, fn, code, len);
 	if (why)
@@ -219,7 +219,7 @@ static int drop_stubs(struct planning *pl)
 	for (size_t i = pl->first_site; i < cnt; i++) {
 		const struct allocator_function *to;
 
-		to = stub_target(pl->t, pl->a, &pl->a->functions[pl->functions[i]]);
+		to = stub_target(pl->t, pl->img, pl->a, &pl->a->functions[pl->functions[i]]);
 		drop[i] = to && to->kind == p->sites[i].kind && has_site(pl, to);
 	}
 	for (size_t i = pl->first_site; i < cnt; i++) {
@@ -248,9 +248,9 @@ static bool is_essential(enum probe_kind kind)
 	return kind == PROBE_FREE || kind == PROBE_REALLOC || kind == PROBE_RALLOCX || kind == PROBE_REALLOCARRAY;
 }
 
-static int plan_allocator(struct target *t, const struct allocator *a, struct plan *p)
+static int plan_allocator(const struct target *t, const struct image *img, const struct allocator *a, struct plan *p)
 {
-	struct planning pl = { .t = t, .a = a, .p = p, .first_site = p->sites_cnt };
+	struct planning pl = { .t = t, .img = img, .a = a, .p = p, .first_site = p->sites_cnt };
 	const struct allocator_function *lost = NULL;
 	int err = 0;
 
@@ -312,13 +312,13 @@ static int plan_refuse(struct plan *p, const struct allocators *a)
 	return 0;
 }
 
-static int plan_fill(struct target *t, const struct allocators *a, struct plan *p)
+static int plan_fill(const struct target *t, const struct images *images, const struct allocators *a, struct plan *p)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < a->cnt && !err; i++) {
 		if (a->list[i].used)
-			err = plan_allocator(t, &a->list[i], p);
+			err = plan_allocator(t, images_of(images, a->list[i].module), &a->list[i], p);
 		else
 			err = note_allocator(p, &a->list[i], " is not used: ", a->list[i].evidence);
 	}
@@ -335,14 +335,14 @@ static int plan_fill(struct target *t, const struct allocators *a, struct plan *
 	return err;
 }
 
-int plan_make(struct target *t, const struct allocators *a, struct plan **ret)
+int plan_make(const struct target *t, const struct images *images, const struct allocators *a, struct plan **ret)
 {
 	struct plan *p = calloc(1, sizeof(*p));
 	int err;
 
 	if (!p)
 		return -ENOMEM;
-	err = plan_fill(t, a, p);
+	err = plan_fill(t, images, a, p);
 	if (err) {
 		plan_free(p);
 		return err;
@@ -361,6 +361,9 @@ struct plan *plan_free(struct plan *p)
 		free(p->notes[i]);
 	free(p->notes);
 	free(p->refusal);
+	for (size_t i = 0; i < p->reasons_cnt; i++)
+		free(p->reasons[i]);
+	free(p->reasons);
 	free(p);
 	return NULL;
 }

@@ -34,13 +34,16 @@ struct plan {
 	char **notes;		/* what the user should know, one line each */
 	size_t notes_cnt;
 	char *refusal;		/* NULL, or why nothing may be attached */
+	char **reasons;		/* what the sites' insn.reason point at, where the plan came from another process */
+	size_t reasons_cnt;
 };
 
 /*
- * Pure: reads files and the target's memory, changes nothing. -ENOENT when there is no allocator to
- * probe: the one failure that hands out a plan, without sites and with the explanation in `refusal`.
+ * Pure: reads files and the target's memory, changes nothing. In a process without privileges, since it parses.
+ * -ENOENT when there is no allocator to probe: the one failure that hands out a plan, without sites and with the
+ * explanation in `refusal`.
  */
-int plan_make(struct target *t, const struct allocators *a, struct plan **ret);
+int plan_make(const struct target *t, const struct images *images, const struct allocators *a, struct plan **ret);
 struct plan *plan_free(struct plan *p);
 
 #endif

@@ -54,7 +54,8 @@ static const struct allocator_function *function_named(const struct allocator *a
  * Where a jump through the import table leads. A word that is not bound yet will be bound to the
  * function of that name; within an allocator that is its own, or its own would not be the used one.
  */
-static bool follow_word(const struct target *t, const struct allocator *a, uint64_t got_va, uint64_t *va)
+static bool follow_word(const struct target *t, const struct image *img, const struct allocator *a, uint64_t got_va,
+			uint64_t *va)
 {
 	const struct allocator_function *fn;
 	struct import_search search = { .got_va = got_va };
@@ -65,7 +66,7 @@ static bool follow_word(const struct target *t, const struct allocator *a, uint6
 	*va = addr - a->module->bias;
 	if (function_at(a, *va))
 		return true;
-	if (image_each_import(a->module->image, search_import, &search) != 1)
+	if (image_each_import(img, search_import, &search) != 1)
 		return false;
 	/* bound to another file's function: that is another one, whatever its name */
 	if (!target_mapping_at(t, addr) || target_mapping_at(t, addr)->module != a->module)
@@ -77,7 +78,7 @@ static bool follow_word(const struct target *t, const struct allocator *a, uint6
 }
 
 /* Follows the jump at *va, if there is one. */
-static bool follow_jump(const struct target *t, const struct allocator *a, uint64_t *va)
+static bool follow_jump(const struct target *t, const struct image *img, const struct allocator *a, uint64_t *va)
 {
 	static const unsigned char endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
 	const unsigned char *code;
@@ -85,7 +86,7 @@ static bool follow_jump(const struct target *t, const struct allocator *a, uint6
 	int32_t distance;
 	size_t len;
 
-	if (image_text(a->module->image, at, 16, &code, &len) || len < 16)
+	if (image_text(img, at, 16, &code, &len) || len < 16)
 		return false;
 	if (!memcmp(code, endbr64, sizeof(endbr64))) {
 		code += sizeof(endbr64);
@@ -106,18 +107,18 @@ static bool follow_jump(const struct target *t, const struct allocator *a, uint6
 	}
 	if (code[0] == 0xff && code[1] == 0x25) {
 		memcpy(&distance, code + 2, sizeof(distance));
-		return follow_word(t, a, at + 6 + distance, va);
+		return follow_word(t, img, a, at + 6 + distance, va);
 	}
 	return false;
 }
 
-const struct allocator_function *stub_target(const struct target *t, const struct allocator *a,
+const struct allocator_function *stub_target(const struct target *t, const struct image *img, const struct allocator *a,
 					     const struct allocator_function *fn)
 {
 	const struct allocator_function *to;
 	uint64_t va = fn->va;
 
-	for (int hops = 0; hops < HOPS_MAX && follow_jump(t, a, &va); hops++) {
+	for (int hops = 0; hops < HOPS_MAX && follow_jump(t, img, a, &va); hops++) {
 		to = function_at(a, va);
 		if (to)
 			return to == fn ? NULL : to;

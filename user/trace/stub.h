@@ -6,14 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "elf/image.h"
 #include "target/allocator.h"
 #include "target/target.h"
 
 /*
  * When all that a function does is to jump to another function of the same allocator, directly or
- * through the PLT, that one; else NULL.
+ * through the PLT, that one; else NULL. img: of the allocator's file.
  */
-const struct allocator_function *stub_target(const struct target *t, const struct allocator *a,
+const struct allocator_function *stub_target(const struct target *t, const struct image *img, const struct allocator *a,
 					     const struct allocator_function *fn);
 
 #endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * All that has to be known of a target's files before it is probed: allocators, dangers, sites. Found in a child of
+ * its own that has no privileges (base/worker.h), because files and memory of the target are parsed; it has descriptors
+ * of the modules and of the memory, and what it answers is checked against what is known here.
+ *
+ *	ebb: texts of /proc ──fork──▸ child: images ▸ hazards_find, allocators_find, plan_make ──bytes──▸ ebb: checks
+ */
+#ifndef TRACE_SURVEY_H
+#define TRACE_SURVEY_H
+
+#include <stdint.h>
+
+#include "target/allocator.h"
+#include "target/hazard.h"
+#include "target/target.h"
+#include "trace/plan.h"
+
+struct survey_limits {
+	uint32_t time_ms;
+	uint64_t data_bytes;	/* 0 = no limit */
+};
+
+struct survey {
+	struct hazards hazards;		/* those of threads included */
+	struct allocators *allocators;
+	struct plan *plan;		/* with a refusal where there is nothing to attach to */
+	char *died;			/* how the child ended, with -EPIPE and -ETIME: "crashed (SIGSEGV)" */
+};
+
+/*
+ * The plan and the allocators live no longer than the target. What was found is handed out in any case; the caller
+ * frees it. Errors: -ENOMEM, those of worker_call(); -ESRCH: its threads could not be read; -EBADMSG: the child lied.
+ */
+int survey_make(const struct target *t, const struct survey_limits *limits, struct survey *ret);
+void survey_free(struct survey *s);
+
+#endif
