@@ -8,6 +8,7 @@
 # make install      PREFIX=/usr/local DESTDIR=
 # make bpf          the BPF objects only; make ARCH=arm64 bpf puts those of arm64 into build/arm64
 # make unit         build and run the unit tests only, no root
+# make fuzz         build and run the fuzz targets, no root: FUZZ_SECONDS=60 each, or one: make fuzz FUZZ=elf
 # make clean        remove build/
 #
 # V=1 shows the commands. Everything that is made goes under build/.
@@ -105,6 +106,7 @@ $(O)/tests/unit/%: tests/unit/%.c $(O)/libebbsan.a
 include tests/programs/programs.mk
 include tests/bench/bench.mk
 include tests/unwind/unwind.mk
+include tests/fuzz/fuzz.mk
 include tests/vm/vm.mk
 
 bpf: $(SKEL:%=$(O)/bpf/%.linked.o) $(UW)/walk.linked.o
@@ -116,10 +118,10 @@ unit: $(UNIT) programs
 deps:
 	$(Q)tools/deps.sh
 check: deps
-	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bpf-other $(UNIT)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bpf-other fuzzers $(UNIT)
 	$(Q)tests/run
 check-long: deps
-	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bpf-other $(UNIT)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bpf-other fuzzers $(UNIT)
 	$(Q)tests/run --long
 demo: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all

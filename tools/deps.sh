@@ -19,7 +19,8 @@ TESTS=(qemu-system-x86 busybox-static cpio lz4 zstd xz-utils g++ binutils gdb py
 	redis-server redis-tools 'nginx-light|nginx' musl-tools
 	libjemalloc2 libjemalloc-dev
 	'libtcmalloc-minimal4|libtcmalloc-minimal4t64' libgoogle-perftools-dev
-	'libmimalloc2.0|libmimalloc2.1|libmimalloc3|libmimalloc2' libmimalloc-dev)
+	'libmimalloc2.0|libmimalloc2.1|libmimalloc3|libmimalloc2' libmimalloc-dev
+	'libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-17-dev|libclang-rt-16-dev')
 BENCH=(bpftrace 'libbpf-tools|bpfcc-tools')
 
 # 16 is the oldest clang that does not crash on signed division for BPF; 19 is the one that ebb is tested with (bookworm
@@ -40,7 +41,7 @@ in_words()
 	for its tests:
 	  g++, binutils, gdb, python3, node, procps, util-linux (script, unshare), iproute2, musl-gcc,
 	  redis-server, redis-cli, redis-benchmark, nginx,
-	  and jemalloc, tcmalloc (gperftools) and mimalloc with their headers;
+	  jemalloc, tcmalloc (gperftools) and mimalloc with their headers, and clang's libFuzzer (compiler-rt);
 	for comparison in its benchmarks:
 	  bpftrace and libbpf-tools (or bcc's tools).
 	WORDS

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* ebb: attaches to a running process and says what it is running out of. The commands are in cmd/. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cmd/command.h"
@@ -39,10 +41,26 @@ static int close_stdout(int code)
 	return code == EXIT_DONE || code == EXIT_LOST ? EXIT_FAILED : code;
 }
 
+/*
+ * Standard descriptors that are closed stay taken, or a file or socket of ours would become one of them and get what is
+ * printed. Writing to them still fails.
+ */
+static void reserve_standard(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDONLY);
+	} while (fd >= 0 && fd < STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 
+	reserve_standard();
 	image_forbid();		/* what may have privileges parses no files: see base/worker.h */
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of writing, and the probes come off in order */
 	if (argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {

@@ -69,6 +69,7 @@ mkdir -p tests/bench tests/unwind tests/vm tests/fuzz
 echo 'benches:' > tests/bench/bench.mk
 echo 'unwind-tools:' > tests/unwind/unwind.mk
 echo 'vm-programs:' > tests/vm/vm.mk
+echo 'fuzzers:' > tests/fuzz/fuzz.mk
 echo 'int main(void) { return 0; }' > user/main.c
 echo '#define PROBE_INNER 1' > user/base/probe_inner.h
 echo '#include "base/probe_inner.h"' > user/base/probe_outer.h

@@ -16,6 +16,11 @@ $(UW)/walk: tests/unwind/walk.c $(UW)/walk.skel.h $(filter-out $(O)/user/main.o,
 	$(call say,TEST,$<)
 	$(Q)$(CC) $(CFLAGS) $(WARN) $(INC) -iquote $(UW) -MMD -MP $(filter %.c %.o,$^) $(LIBS) -o $@
 
-unwind-tools: $(UW)/walk
+$(UW)/rows: tests/unwind/rows.c $(filter-out $(O)/user/main.o,$(OBJ))
+	$(call say,TEST,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(WARN) $(INC) -MMD -MP $(filter %.c %.o,$^) $(LIBS) -o $@
+
+unwind-tools: $(UW)/walk $(UW)/rows
 .PHONY: unwind-tools
 -include $(wildcard $(UW)/*.d)

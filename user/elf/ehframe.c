@@ -1,461 +1,369 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Rows are collected in the order of the functions, each one's end as a mark of its own, then sorted: where another
- * function begins at once, its row takes the place of the mark.
+ * A span is what one FDE is about: a function, and the number of its program (cfi_rows.h). Spans are sorted, not rows:
+ * there are a fifth as many. The rows of a program then come out in their order. A span ends where the next one begins,
+ * whatever it says itself, as it does for a binary search in .eh_frame_hdr.
  *
- *	FDE a   row row row end
- *	FDE b                row row end
- *	rows    row row row  row row gap
+ *	span a  |───────────|
+ *	span b        |─────────|     |────| c
+ *	rows    a a a  b b  b    gap   c c  gap
  *
- * Two things that no CFI says are added: that nobody calls what the kernel jumps to (e_entry), and musl's signal restorer.
+ * Two things that no CFI says are added where none covers them: that nobody calls what the kernel jumps to (e_entry),
+ * and musl's signal restorer.
  */
-#include <dwarf.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hashmap.h"
 #include "elf/cfi.h"
+#include "elf/cfi_rows.h"
+#include "elf/cfi_section.h"
 #include "elf/ehframe.h"
 #include "elf/image.h"
 #include "elf/image_private.h"
 
 #define ROWS_MAX	(16u << 20)	/* libLLVM has 1.2 million */
-#define FDE_ROWS_MAX	4096		/* libdw runs an FDE's instructions anew for each: more would take for ever */
-#define FDES_TOGETHER	64		/* libdw keeps all that it has met in a tree, which becomes slow */
+#define SPANS_MAX	(4u << 20)	/* it has 110,000 */
+#define TEXTS_MAX	16		/* executable segments; files have one or two */
 #define ENTRY_BYTES	64		/* _start is shorter everywhere */
-#define SPARSE_ROWS	1024		/* a file with fewer has code without CFI */
-#define SPARSE_BYTES	(16u << 20)
+#define RESTORER_SPANS	512		/* a file with more functions that have CFI was not built without it */
+#define RESTORER_BYTES	(16u << 20)	/* of text to look through */
+#define RESTORERS_MAX	16		/* places that look like it */
+#define REG_RA		16	/* psABI x86-64, table 3.36 */
+#define NONE		UINT32_MAX
 
-struct raw_row {
-	uint64_t va;
-	uint32_t rule;
-	uint32_t is_end;
+struct span {
+	uint64_t start;
+	uint32_t len;
+	uint32_t program;
 };
 
-/* What an FDE is about. */
-struct function {
+struct text_range {
 	uint64_t start, end;
 };
 
-struct reader {
+struct builder {
 	const struct image *img;
-	struct function *functions;
-	size_t functions_cnt, functions_size;
-	struct raw_row *rows;
-	size_t cnt, size;
-	struct hashmap *rule_ids;
-	uint64_t *rules;
-	size_t rules_cnt, rules_size;
-	/* the section */
-	Elf_Data data;
-	uint64_t va;
-	bool is_eh;		/* .eh_frame; else .debug_frame */
-	Dwarf_CFI *cfi;
-	Dwarf *dwarf;		/* owns cfi, of .debug_frame */
-	/* the CIE that was met last */
-	uint64_t cie_off;
-	uint8_t encoding;
-	bool cie_known;
+	struct text_range texts[TEXTS_MAX];
+	size_t texts_cnt;
+	struct cfi_section section;
+	struct cfi_reader *reader;
+	struct cfi_rows *rows;
+	struct span *spans;
+	size_t spans_cnt, spans_size;
+	uint64_t left_out_cnt;
+	/* programs of one rule, NONE while there is none */
+	uint32_t signal, bad;
+	/* the result */
+	struct ehframe out;
+	size_t out_size;
 };
 
-static int row_add(struct reader *r, uint64_t va, uint32_t rule, bool is_end)
+static void texts_find(struct builder *b)
 {
-	if (r->cnt == r->size) {
-		size_t size = r->size ? r->size * 2 : 4096;
-		struct raw_row *rows;
+	for (size_t i = 0; i < b->img->segment_cnt && b->texts_cnt < TEXTS_MAX; i++) {
+		const struct image_segment *s = &b->img->segments[i];
 
-		if (size > ROWS_MAX)
-			return -E2BIG;
-		rows = realloc(r->rows, size * sizeof(*rows));
-		if (!rows)
-			return -ENOMEM;
-		r->rows = rows;
-		r->size = size;
+		if (s->exec)
+			b->texts[b->texts_cnt++] = (struct text_range){ .start = s->va, .end = s->va + s->file_bytes };
 	}
-	r->rows[r->cnt++] = (struct raw_row){ .va = va, .rule = rule, .is_end = is_end };
-	return 0;
 }
 
-/* Index of a rule, added when it is new. */
-static int rule_add(struct reader *r, uint64_t rule, uint32_t *ret)
+/* What lies in no executable segment is no function. One that reaches out of it is cut. */
+static int span_add(struct builder *b, uint64_t start, uint64_t end, uint32_t program)
 {
-	uint64_t id;
+	const struct text_range *text = b->texts, *last = b->texts + b->texts_cnt;
 
-	if (hashmap_get(r->rule_ids, &rule, sizeof(rule), &id)) {
-		*ret = id;
+	while (text < last && (start < text->start || start >= text->end))
+		text++;
+	if (text == last || !start) {
+		b->left_out_cnt++;
 		return 0;
 	}
-	if (r->rules_cnt == r->rules_size) {
-		size_t size = r->rules_size ? r->rules_size * 2 : 256;
-		uint64_t *rules = realloc(r->rules, size * sizeof(*rules));
-
-		if (!rules)
-			return -ENOMEM;
-		r->rules = rules;
-		r->rules_size = size;
+	end = end < text->end ? end : text->end;
+	if (end - start > UINT32_MAX || b->spans_cnt == SPANS_MAX) {
+		b->left_out_cnt++;
+		return 0;
 	}
-	if (hashmap_put(r->rule_ids, &rule, sizeof(rule), r->rules_cnt))
+	if (b->spans_cnt == b->spans_size) {
+		size_t size = b->spans_size ? b->spans_size * 2 : 256;
+		struct span *spans = realloc(b->spans, size * sizeof(*spans));
+
+		if (!spans)
+			return -ENOMEM;
+		b->spans = spans;
+		b->spans_size = size;
+	}
+	b->spans[b->spans_cnt++] = (struct span){ .start = start, .len = end - start, .program = program };
+	return 0;
+}
+
+/* The number of a program of one rule. */
+static int rule_program(struct builder *b, uint64_t rule, uint32_t *program)
+{
+	return *program != NONE ? 0 : cfi_rows_add_rule(b->rows, rule, program);
+}
+
+static int fde_add(struct builder *b, const struct cfi_fde *fde)
+{
+	const struct cfi_cie *cie = cfi_cie(b->reader, fde->cie);
+	uint32_t program = NONE;
+	int err;
+
+	if (cie->is_signal) {
+		err = rule_program(b, UNWIND_RULE(UNWIND_SIGNAL, 0, 0, 0), &b->signal);
+		program = b->signal;
+	} else if (cie->ra_reg != REG_RA) {
+		err = rule_program(b, UNWIND_RULE(UNWIND_BAD, 0, 0, 0), &b->bad);
+		program = b->bad;
+	} else {
+		err = cfi_rows_add(b->rows, fde, &program);
+	}
+	if (err == -E2BIG) {
+		b->left_out_cnt++;
+		return 0;
+	}
+	return err ? err : span_add(b, fde->start, fde->end, program);
+}
+
+static void section_close(struct builder *b)
+{
+	b->rows = cfi_rows_free(b->rows);
+	b->reader = cfi_reader_free(b->reader);
+	cfi_section_free(&b->section);
+}
+
+/* Reads the functions of b->section. */
+static int section_read(struct builder *b)
+{
+	struct cfi_fde fde;
+	int got = 0, err = 0;
+
+	b->signal = b->bad = NONE;
+	b->reader = cfi_reader_new(&b->section);
+	b->rows = b->reader ? cfi_rows_new(b->reader) : NULL;
+	if (!b->rows)
 		return -ENOMEM;
-	r->rules[r->rules_cnt] = rule;
-	*ret = r->rules_cnt++;
-	return 0;
+	while (!err && (got = cfi_next(b->reader, &fde)) > 0)
+		err = fde_add(b, &fde);
+	b->left_out_cnt += cfi_left_out(b->reader);
+	return err ? err : got;
 }
 
-static int range_add(struct reader *r, uint64_t start, uint64_t end, uint64_t rule)
+static int sections_read(struct builder *b)
 {
-	uint32_t id;
-	int err = rule_add(r, rule, &id);
+	int err = cfi_section_eh_frame(b->img, &b->section);
 
+	if (err)
+		b->section = (struct cfi_section){ 0 };
 	if (!err)
-		err = row_add(r, start, id, false);
-	return err ? err : row_add(r, end, 0, true);
-}
-
-/* All rows of one FDE. What libdw cannot read of it is a gap. */
-static int fde_read(struct reader *r, uint64_t start, uint64_t end)
-{
-	uint64_t va = start;
-	int err = 0;
-
-	for (int i = 0; !err && va < end && i < FDE_ROWS_MAX; i++) {
-		Dwarf_Addr row_start, row_end;
-		Dwarf_Frame *frame;
-		bool is_signal = false;
-		uint32_t id;
-		int ra_reg;
-
-		if (dwarf_cfi_addrframe(r->cfi, va, &frame))
-			break;
-		ra_reg = dwarf_frame_info(frame, &row_start, &row_end, &is_signal);
-		if (ra_reg < 0) {
-			free(frame);
-			break;
-		}
-		err = rule_add(r, cfi_rule(frame, ra_reg, is_signal), &id);
-		free(frame);
-		if (!err)
-			err = row_add(r, va, id, false);
-		if (row_end <= va) {
-			va = end;
-			break;
-		}
-		va = row_end;
+		err = section_read(b);
+	if (err == -ENOMEM || b->spans_cnt)
+		return err;
+	b->left_out_cnt += err == -ENOEXEC;
+	section_close(b);
+	err = cfi_section_debug_frame(b->img, &b->section);
+	if (err && err != -ENOMEM) {
+		b->left_out_cnt += err == -ENOEXEC;
+		b->section = (struct cfi_section){ 0 };
+		err = 0;
 	}
-	return err ? err : row_add(r, va < end ? va : end, 0, true);
+	return err ? err : section_read(b);
 }
 
-/* How the addresses of an FDE are encoded: its CIE says. */
-static bool fde_encoding(struct reader *r, const Dwarf_FDE *fde)
+/* Whether no span covers va; *ret_next: where the next one begins. */
+static bool is_gap(const struct builder *b, uint64_t va, uint64_t *ret_next)
 {
-	Dwarf_CFI_Entry entry;
-	Dwarf_Off next;
+	*ret_next = UINT64_MAX;
+	for (size_t i = 0; i < b->spans_cnt; i++) {
+		const struct span *s = &b->spans[i];
 
-	if (r->cie_off == fde->CIE_pointer)
-		return r->cie_known;
-	r->cie_off = fde->CIE_pointer;
-	r->cie_known = fde->CIE_pointer < r->data.d_size &&
-		       !dwarf_next_cfi(r->img->bytes, &r->data, r->is_eh, fde->CIE_pointer, &next, &entry) &&
-		       dwarf_cfi_cie_p(&entry) && cfi_cie_encoding(&entry.cie, &r->encoding);
-	return r->cie_known;
-}
-
-/* libdw's reader of the section, made anew now and then: for .eh_frame only, where that costs little. */
-static bool cfi_renew(struct reader *r)
-{
-	if (r->is_eh) {
-		dwarf_cfi_end(r->cfi);
-		r->cfi = dwarf_getcfi_elf(r->img->elf);
-	}
-	return r->cfi != NULL;
-}
-
-static int function_add(struct reader *r, uint64_t start, uint64_t end)
-{
-	if (r->functions_cnt == r->functions_size) {
-		size_t size = r->functions_size ? r->functions_size * 2 : 1024;
-		struct function *list = realloc(r->functions, size * sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		r->functions = list;
-		r->functions_size = size;
-	}
-	r->functions[r->functions_cnt++] = (struct function){ .start = start, .end = end };
-	return 0;
-}
-
-/* The range of each FDE of the section. What cannot be read is left out. */
-static int functions_find(struct reader *r)
-{
-	Dwarf_CFI_Entry entry;
-	Dwarf_Off off = 0, next;
-	uint64_t start, end;
-	int err = 0;
-
-	for (; !err; off = next) {
-		int got = dwarf_next_cfi(r->img->bytes, &r->data, r->is_eh, off, &next, &entry);
-
-		if (got > 0)
-			break;
-		if (got < 0 && (next <= off || next == (Dwarf_Off)-1))
-			break;	/* nothing behind it can be found */
-		if (got < 0 || dwarf_cfi_cie_p(&entry) || !fde_encoding(r, &entry.fde) ||
-		    !cfi_fde_range(&entry.fde, r->encoding, r->data.d_buf, r->va, &start, &end))
-			continue;
-		err = function_add(r, start, end);
-	}
-	return err;
-}
-
-static int function_compare(const void *pa, const void *pb)
-{
-	const struct function *a = pa, *b = pb;
-
-	return a->start != b->start ? (a->start > b->start) - (a->start < b->start) : (a->end > b->end) - (a->end < b->end);
-}
-
-/* In the order of their addresses, so that rows come sorted, or nearly. */
-static int section_read(struct reader *r)
-{
-	int err = functions_find(r);
-
-	if (!err && r->functions_cnt)
-		qsort(r->functions, r->functions_cnt, sizeof(*r->functions), function_compare);
-	for (size_t i = 0; !err && i < r->functions_cnt; i++) {
-		if (i % FDES_TOGETHER == 0 && !cfi_renew(r))
-			break;
-		err = fde_read(r, r->functions[i].start, r->functions[i].end);
-	}
-	return err == -E2BIG ? 0 : err;	/* what fits is used */
-}
-
-/* The section of that name with its bytes; false when it has none in the file. */
-static bool section_find(struct reader *r, const char *name)
-{
-	Elf_Scn *scn = NULL;
-	size_t names;
-
-	if (elf_getshdrstrndx(r->img->elf, &names))
-		return false;
-	while ((scn = elf_nextscn(r->img->elf, scn))) {
-		GElf_Shdr head;
-		const char *its_name;
-		Elf_Data *data;
-
-		if (!gelf_getshdr(scn, &head) || head.sh_type == SHT_NOBITS || head.sh_type == SHT_NULL)
-			continue;
-		its_name = elf_strptr(r->img->elf, names, head.sh_name);
-		if (!its_name || strcmp(its_name, name))
-			continue;
-		if (head.sh_flags & SHF_COMPRESSED && elf_compress(scn, 0, 0) < 0)
+		if (va >= s->start && va - s->start < s->len)
 			return false;
-		data = elf_getdata(scn, NULL);
-		if (!data || !data->d_buf || !data->d_size)
-			return false;
-		r->data = *data;
-		r->va = head.sh_addr;
-		return true;
+		if (s->start > va && s->start < *ret_next)
+			*ret_next = s->start;
 	}
-	return false;
-}
-
-/*
- * .eh_frame of a file without section headers: .eh_frame_hdr (version 1) points to it. It ends with an entry of length
- * 0, or with its segment.
- */
-static bool segment_find(struct reader *r)
-{
-	const unsigned char *hdr;
-	uint64_t hdr_va, va, off;
-	int32_t rel;
-
-	if (image_eh_frame_hdr(r->img, &hdr, &hdr_va) < 8 || hdr[0] != 1 || hdr[1] != (DW_EH_PE_pcrel | DW_EH_PE_sdata4))
-		return false;
-	memcpy(&rel, hdr + 4, sizeof(rel));
-	va = hdr_va + 4 + (int64_t)rel;
-	if (image_va_to_off(r->img, va, &off))
-		return false;
-	for (size_t i = 0; i < r->img->segment_cnt; i++) {
-		const struct image_segment *s = &r->img->segments[i];
-		const unsigned char *bytes;
-
-		if (off < s->off || off - s->off >= s->file_bytes)
-			continue;
-		bytes = image_range(r->img, off, s->off + s->file_bytes - off);
-		if (!bytes)
-			return false;
-		r->data = (Elf_Data){ .d_buf = (void *)(uintptr_t)bytes, .d_size = s->off + s->file_bytes - off,
-				      .d_type = ELF_T_BYTE, .d_version = EV_CURRENT };
-		r->va = va;
-		return true;
-	}
-	return false;
-}
-
-static int cfi_read(struct reader *r)
-{
-	int err = 0;
-
-	r->is_eh = true;
-	r->cie_off = UINT64_MAX;
-	if (section_find(r, ".eh_frame") || segment_find(r)) {
-		err = section_read(r);
-		dwarf_cfi_end(r->cfi);
-	} else if (section_find(r, ".debug_frame")) {
-		r->is_eh = false;
-		r->dwarf = dwarf_begin_elf(r->img->elf, DWARF_C_READ, NULL);
-		r->cfi = r->dwarf ? dwarf_getcfi(r->dwarf) : NULL;
-		if (r->cfi)
-			err = section_read(r);
-		dwarf_end(r->dwarf);
-	}
-	return err;
-}
-
-static int raw_compare(const void *pa, const void *pb)
-{
-	const struct raw_row *a = pa, *b = pb;
-
-	if (a->va != b->va)
-		return a->va < b->va ? -1 : 1;
-	return (int)a->is_end - (int)b->is_end;
-}
-
-static bool rows_are_sorted(const struct reader *r)
-{
-	for (size_t i = 1; i < r->cnt; i++)
-		if (raw_compare(&r->rows[i - 1], &r->rows[i]) > 0)
-			return false;
 	return true;
 }
 
-static void rows_sort(struct reader *r)
+/* Nobody calls the entry point; musl's, and others of assembly, have no CFI that would say so. */
+static int entry_add(struct builder *b)
 {
-	uint64_t va = 0;
-	size_t kept = 0;
-
-	if (!rows_are_sorted(r))
-		qsort(r->rows, r->cnt, sizeof(*r->rows), raw_compare);
-	for (size_t i = 0; i < r->cnt; i++) {
-		const struct raw_row *last = kept ? &r->rows[kept - 1] : NULL, *row = &r->rows[i];
-
-		/* the first at an address counts, also where it only says that the rule goes on */
-		if (i && row->va == va)
-			continue;
-		va = row->va;
-		if (last ? last->rule != row->rule : row->rule)
-			r->rows[kept++] = *row;
-	}
-	r->cnt = kept;
-}
-
-/* Whether no row holds at va; *ret_end: where the next one begins. The rows are sorted. */
-static bool is_gap(const struct reader *r, uint64_t va, uint64_t *ret_end)
-{
-	size_t low = 0, high = r->cnt;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (r->rows[middle].va <= va)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*ret_end = low < r->cnt ? r->rows[low].va : UINT64_MAX;
-	return !low || !r->rows[low - 1].rule;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* Nobody calls the entry point; musl's has no CFI that would say so. */
-static int entry_add(struct reader *r)
-{
-	uint64_t va = r->img->ehdr.e_entry, end;
+	uint64_t va = b->img->ehdr.e_entry, next;
+	uint32_t program = NONE;
 	const unsigned char *text;
 	size_t len;
+	int err;
 
-	if (!va || image_text(r->img, va, 1, &text, &len) || !is_gap(r, va, &end))
+	if (!va || image_text(b->img, va, ENTRY_BYTES, &text, &len) || !is_gap(b, va, &next))
 		return 0;
-	return range_add(r, va, min_u64(end, va + ENTRY_BYTES), UNWIND_RULE(UNWIND_END, 0, 0, 0));
+	err = rule_program(b, UNWIND_RULE(UNWIND_END, 0, 0, 0), &program);
+	return err ? err : span_add(b, va, va + len < next ? va + len : next, program);
 }
 
-/* mov $15, %rax; syscall: rt_sigreturn, what a signal handler returns to (musl: src/signal/x86_64/restore.s). */
-static int restorer_add(struct reader *r)
+/* A restorer is at va, perhaps: its span, where nothing else is. */
+static int restorer_add(struct builder *b, uint64_t va, size_t bytes)
+{
+	uint64_t next;
+	int err;
+
+	if (!is_gap(b, va, &next) || next - va < bytes)
+		return 0;
+	err = rule_program(b, UNWIND_RULE(UNWIND_SIGNAL, 0, 0, 0), &b->signal);
+	return err ? err : span_add(b, va, va + bytes, b->signal);
+}
+
+/*
+ * mov $15, %rax; syscall: rt_sigreturn, what a signal handler returns to (musl: src/signal/x86_64/restore.s). By its
+ * bytes, since the symbol __restore_rt is local and mostly stripped.
+ */
+static int restorers_add(struct builder *b)
 {
 	static const unsigned char code[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
+	int err = 0, found = 0;
 
-	for (size_t i = 0; r->cnt < SPARSE_ROWS && i < r->img->segment_cnt; i++) {
-		const struct image_segment *s = &r->img->segments[i];
-		const unsigned char *text = s->exec && s->file_bytes <= SPARSE_BYTES ?
-					    image_range(r->img, s->off, s->file_bytes) : NULL, *at;
-		uint64_t va, end;
+	for (size_t i = 0; b->spans_cnt <= RESTORER_SPANS && i < b->texts_cnt; i++) {
+		const unsigned char *text, *at;
+		size_t len;
 
-		at = text ? memmem(text, s->file_bytes, code, sizeof(code)) : NULL;
-		if (!at)
+		if (image_text(b->img, b->texts[i].start, RESTORER_BYTES, &text, &len))
 			continue;
-		va = s->va + (at - text);
-		if (is_gap(r, va, &end) && end - va >= sizeof(code))
-			return range_add(r, va, va + sizeof(code), UNWIND_RULE(UNWIND_SIGNAL, 0, 0, 0));
+		for (at = text; !err && found < RESTORERS_MAX; at += sizeof(code), found++) {
+			at = memmem(at, text + len - at, code, sizeof(code));
+			if (!at)
+				break;
+			err = restorer_add(b, b->texts[i].start + (at - text), sizeof(code));
+		}
 	}
+	return err;
+}
+
+/* Of those that begin together the longest first: it is the one that counts. */
+static int span_compare(const void *pa, const void *pb)
+{
+	const struct span *a = pa, *b = pb;
+
+	if (a->start != b->start)
+		return a->start < b->start ? -1 : 1;
+	if (a->len != b->len)
+		return a->len > b->len ? -1 : 1;
+	return (a->program > b->program) - (a->program < b->program);
+}
+
+static void spans_sort(struct builder *b)
+{
+	for (size_t i = 1; i < b->spans_cnt; i++) {
+		if (span_compare(&b->spans[i - 1], &b->spans[i]) > 0) {
+			qsort(b->spans, b->spans_cnt, sizeof(*b->spans), span_compare);
+			return;
+		}
+	}
+}
+
+/* By rising va. -ENOEXEC: too far away from the first. */
+static int row_add(struct builder *b, uint64_t va, uint32_t rule)
+{
+	struct ehframe *e = &b->out;
+
+	if (e->rows_cnt ? e->rows[e->rows_cnt - 1].rule == rule : !rule)
+		return 0;
+	if (!e->rows_cnt)
+		e->base_va = va & ~(uint64_t)(UNWIND_BLOCK_BYTES - 1);
+	if (va - e->base_va > UINT32_MAX || e->rows_cnt == ROWS_MAX)
+		return -ENOEXEC;
+	if (e->rows_cnt == b->out_size) {
+		size_t size = b->out_size ? b->out_size * 2 : 1024;
+		struct ehframe_row *rows = realloc(e->rows, size * sizeof(*rows));
+
+		if (!rows)
+			return -ENOMEM;
+		e->rows = rows;
+		b->out_size = size;
+	}
+	e->rows[e->rows_cnt++] = (struct ehframe_row){ .va_off = va - e->base_va, .rule = rule };
 	return 0;
 }
 
-static int rows_take(struct reader *r, struct ehframe *ret)
+/* The rows of all spans, which are sorted. */
+static int rows_make(struct builder *b)
 {
-	struct ehframe e = { .rows_cnt = r->cnt, .rules_cnt = r->rules_cnt };
+	int err = 0;
 
-	/* the last is an end mark: every range has one, and none lies behind it */
-	if (!r->cnt)
-		return -ENOENT;
-	e.base_va = r->rows[0].va & ~(uint64_t)(UNWIND_BLOCK_BYTES - 1);
-	if (r->rows[r->cnt - 1].va - e.base_va > UINT32_MAX || r->rows[r->cnt - 1].rule)
+	for (size_t i = 0, next; !err && i < b->spans_cnt; i = next) {
+		const struct span *s = &b->spans[i];
+		uint64_t end = s->start + s->len, cnt;
+		const struct cfi_row *rows = cfi_rows_at(b->rows, s->program, &cnt);
+
+		for (next = i + 1; next < b->spans_cnt && b->spans[next].start == s->start; next++)
+			;
+		if (next < b->spans_cnt && b->spans[next].start < end)
+			end = b->spans[next].start;
+		for (size_t k = 0; !err && k < cnt && rows[k].off < end - s->start; k++)
+			err = row_add(b, s->start + rows[k].off, rows[k].rule);
+		if (!err && (next == b->spans_cnt || b->spans[next].start > end))
+			err = row_add(b, end, 0);
+	}
+	return err;
+}
+
+/* What ehframe.h promises. */
+static bool out_is_right(const struct ehframe *e)
+{
+	if (!e->rows_cnt || e->base_va % UNWIND_BLOCK_BYTES || e->rows[0].va_off >= UNWIND_BLOCK_BYTES ||
+	    !e->rules_cnt || e->rules[0] || e->rows[e->rows_cnt - 1].rule)
+		return false;
+	for (size_t i = 0; i < e->rows_cnt; i++) {
+		if (e->rows[i].rule >= e->rules_cnt)
+			return false;
+		if (i && (e->rows[i].va_off <= e->rows[i - 1].va_off || e->rows[i].rule == e->rows[i - 1].rule))
+			return false;
+	}
+	return true;
+}
+
+static int out_finish(struct builder *b)
+{
+	struct ehframe_row *fit;
+
+	if (!b->out.rows_cnt)
+		return b->left_out_cnt ? -ENOEXEC : -ENOENT;
+	b->out.rules = cfi_rows_rules(b->rows, &b->out.rules_cnt);
+	if (!out_is_right(&b->out))
 		return -ENOEXEC;
-	e.rows = malloc(r->cnt * sizeof(*e.rows));
-	if (!e.rows)
-		return -ENOMEM;
-	for (size_t i = 0; i < r->cnt; i++)
-		e.rows[i] = (struct ehframe_row){ .va_off = r->rows[i].va - e.base_va, .rule = r->rows[i].rule };
-	e.rules = r->rules;
-	r->rules = NULL;
-	*ret = e;
+	fit = realloc(b->out.rows, b->out.rows_cnt * sizeof(*fit));
+	if (fit)
+		b->out.rows = fit;
 	return 0;
 }
 
 int ehframe_read(const struct image *img, struct ehframe *ret)
 {
-	struct reader r = { .img = img, .rule_ids = hashmap_new() };
-	size_t sorted;
-	uint32_t none;
+	struct builder b = { .img = img };
 	int err;
 
-	if (image_machine(img) != EM_X86_64 || !image_is_64bit(img)) {
-		hashmap_free(r.rule_ids);
+	if (image_machine(img) != EM_X86_64 || !image_is_64bit(img))
 		return -EOPNOTSUPP;
-	}
-	err = r.rule_ids ? rule_add(&r, 0, &none) : -ENOMEM;
+	texts_find(&b);
+	err = sections_read(&b);
 	if (!err)
-		err = cfi_read(&r);
+		err = entry_add(&b);
+	if (!err)
+		err = restorers_add(&b);
+	if (!err)
+		err = cfi_rows_run(b.rows);
 	if (!err) {
-		rows_sort(&r);
-		sorted = r.cnt;
-		err = entry_add(&r);
-		if (!err && r.cnt == sorted)
-			err = restorer_add(&r);
-		if (r.cnt != sorted)
-			rows_sort(&r);
+		spans_sort(&b);
+		err = rows_make(&b);
 	}
 	if (!err)
-		err = rows_take(&r, ret);
-	hashmap_free(r.rule_ids);
-	free(r.rules);
-	free(r.rows);
-	free(r.functions);
+		err = out_finish(&b);
+	if (err)
+		ehframe_free(&b.out);
+	else
+		*ret = b.out;
+	section_close(&b);
+	free(b.spans);
 	return err;
 }
 

@@ -383,18 +383,24 @@ size_t image_build_id(const struct image *img, const unsigned char **ret_id)
 	return img->build_id_len;
 }
 
-bool image_has_section(const struct image *img, const char *name)
+int image_section(const struct image *img, const char *name, GElf_Shdr *ret)
 {
 	const char *strings = NULL;
 	size_t index, len;
-	GElf_Shdr shdr;
 
 	if (!elf_getshdrstrndx(img->elf, &index))
 		strings = section_strings(img, index, &len);
 	for (Elf_Scn *scn = elf_nextscn(img->elf, NULL); scn && strings; scn = elf_nextscn(img->elf, scn))
-		if (gelf_getshdr(scn, &shdr) && shdr.sh_name < len && !strcmp(strings + shdr.sh_name, name))
-			return true;
-	return false;
+		if (gelf_getshdr(scn, ret) && ret->sh_name < len && !strcmp(strings + ret->sh_name, name))
+			return 0;
+	return -ENOENT;
+}
+
+bool image_has_section(const struct image *img, const char *name)
+{
+	GElf_Shdr shdr;
+
+	return !image_section(img, name, &shdr);
 }
 
 int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end)

@@ -54,5 +54,7 @@ struct image {
 const unsigned char *image_range(const struct image *img, uint64_t off, uint64_t len);
 /* Bytes at a va of any segment; NULL when they are not all in the file. */
 const unsigned char *image_at_va(const struct image *img, uint64_t va, uint64_t len);
+/* The header of the first section of that name. -ENOENT. */
+int image_section(const struct image *img, const char *name, GElf_Shdr *ret);
 
 #endif

@@ -145,24 +145,17 @@ static int on_ports_event(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-static int map_memory(const struct bpf_map *map, size_t bytes, void *ret)
-{
-	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
-
-	if (mem == MAP_FAILED)
-		return -errno;
-	*(void **)ret = mem;
-	return 0;
-}
-
 static int open_maps(struct source *s)
 {
 	const struct ports_bpf *skel = s->skel;
+	void *state;
 	int err;
 
-	err = map_memory(skel->maps.ports_shared, sizeof(*s->state), &s->state);
-	if (!err)
-		err = unwinder_open(&s->unwinder, skel->obj, &s->stacks_settings, s->ctx.worker);
+	state = mmap(NULL, sizeof(*s->state), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(skel->maps.ports_shared), 0);
+	if (state == MAP_FAILED)
+		return -errno;
+	s->state = state;
+	err = unwinder_open(&s->unwinder, skel->obj, &s->stacks_settings, s->ctx.worker);
 	if (err)
 		return err;
 	s->unwind = (struct ports_unwind){ .unwinder = &s->unwinder, .owners = &s->owners, .worker = s->ctx.worker,
