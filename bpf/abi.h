@@ -103,6 +103,7 @@ _Static_assert(sizeof(struct blocks_index) == 64, "same layout on both sides");
 #define STACK_FIRST	2u
 #define STACKS_MAX	(1u << 22)
 #define STACK_FRAMES_MAX 127
+#define STACK_SPARES	8u	/* a power of two; seats of tasks that have preempted one that walks */
 
 /* A frame is a return address; other kinds have a tag in the top byte. */
 #define STACK_FRAME_EXACT	(1ull << 56)	/* in a frame: an exact pc, not a return address */
@@ -127,7 +128,7 @@ struct stack_state {
 	__u64 full_cnt;		/* no index left */
 	__u64 ring_full_cnt;	/* no room in the ring: the reader was not scheduled */
 	__u64 failed_cnt;	/* no registers: not a user process */
-	__u64 raced_cnt;	/* another task used the scratch, or the tables changed, twice */
+	__u64 raced_cnt;	/* no seat was free, or the tables changed, twice */
 	__u64 collided_cnt;	/* another stack with the same hashes: booked to [stacks full] */
 	__u64 outside_cnt;	/* addresses met that lie in no known mapping: the tables are old */
 	__u64 memo_cnt;		/* with stack_check: stacks that were remembered and walked again … */

@@ -12,12 +12,14 @@
 #include <bpf/bpf_core_read.h>
 #include "abi.h"
 #include "leak.bpf.h"
+#include "task_stack.bpf.h"
 
 SEC("uprobe")
 int leak_enter(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx), kind = COOKIE_KIND(cookie);
 
+	USE_TASK_STACK(ctx);
 	if (!is_target()) {
 		count(LEAK_FOREIGN, 1);
 		return 0;
@@ -33,6 +35,7 @@ int leak_return(struct pt_regs *ctx)
 	__u64 kind = COOKIE_KIND(bpf_get_attach_cookie(ctx));
 	struct leak_call call;
 
+	USE_TASK_STACK(ctx);
 	if (!return_counts(ctx))
 		return 0;
 	if (!call_leave(&call, kind, CALL_SP_AT_RETURN(PT_REGS_SP(ctx))))
@@ -49,6 +52,7 @@ int leak_free(struct pt_regs *ctx)
 {
 	__u64 addr = PT_REGS_PARM1(ctx);
 
+	USE_TASK_STACK(ctx);
 	if (!is_target()) {
 		count(LEAK_FOREIGN, 1);
 		return 0;

@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
 #include "leak.bpf.h"
+#include "task_stack.bpf.h"
 
 extern bool bpf_session_is_return(void) __ksym __weak;
 extern __u64 *bpf_session_cookie(void) __ksym __weak;
@@ -62,6 +63,7 @@ int leak_session(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 
+	USE_TASK_STACK(ctx);
 	if (bpf_session_is_return())
 		session_leave(ctx, COOKIE_KIND(cookie));
 	else

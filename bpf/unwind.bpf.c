@@ -80,7 +80,7 @@ static __always_inline __u32 stack_known(const struct stack_cpu *c)
 }
 
 /* A new stack: an index, and its frames to user space. Published last, so an index always has frames. */
-static __always_inline __u32 stack_add(struct stack_cpu *c, __u64 uses)
+static __always_inline __u32 stack_add(struct stack_cpu *c)
 {
 	struct stack_state *state = stack_state_get();
 	struct stack_id id = { .sum = c->hash.sum };
@@ -114,11 +114,6 @@ static __always_inline __u32 stack_add(struct stack_cpu *c, __u64 uses)
 		stack_count(&state->ring_full_cnt);
 		return STACK_FULL;
 	}
-	/* What was sent may be another task's stack: then the reader sees that the hash is wrong. */
-	if (*(volatile __u64 *)&c->uses != uses) {
-		stack_count(&state->raced_cnt);
-		return STACK_FULL;
-	}
 	if (!bpf_map_update_elem(&stack_ids, stack_key(c), &id, BPF_NOEXIST))
 		return id.index;
 	id.index = stack_known(c);	/* another CPU was first */
@@ -126,9 +121,9 @@ static __always_inline __u32 stack_add(struct stack_cpu *c, __u64 uses)
 }
 
 /* The index of the stack that was walked. A global function for its own stack: calls may take 512 bytes together. */
-__noinline int stack_of_walk(__u64 uses)
+__noinline int stack_of_walk(__u32 seat)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	struct stack_state *state = stack_state_get();
 	__u32 index, end;
 
@@ -144,7 +139,7 @@ __noinline int stack_of_walk(__u64 uses)
 			stack_count(&state->ends[end]);
 	}
 	index = stack_known(c);
-	return index == STACK_NONE ? stack_add(c, uses) : index;
+	return index == STACK_NONE ? stack_add(c) : index;
 }
 
 enum {
@@ -152,8 +147,9 @@ enum {
 	TAKE_ENTRY = 1 << 1,	/* and where a function begins */
 };
 
-static __always_inline void walk_begin(struct stack_cpu *c, __u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
+static __always_inline void walk_begin(struct stack_cpu *c, __u32 seat, __u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
 {
+	c->seat = seat;
 	c->pc = c->pc0 = pc;
 	c->sp = c->sp0 = sp;
 	c->bp = c->bp0 = bp;
@@ -164,7 +160,8 @@ static __always_inline void walk_begin(struct stack_cpu *c, __u64 pc, __u64 sp, 
 	c->outside_cnt = 0;
 	c->exact = flags & TAKE_EXACT ? 1 : 0;
 	c->entry = flags & TAKE_ENTRY ? 1 : 0;
-	c->memo_fit = !(flags & TAKE_EXACT) && stack_memos && !(sp & 7);
+	/* spare places have no memos */
+	c->memo_fit = !(flags & TAKE_EXACT) && stack_memos && !(sp & 7) && seat < stack_spare_first;
 	c->bp_slot = BP_REGISTER;
 	c->base = c->len = 0;	/* what was read there is old */
 	c->frames_cnt = STACK_FRAMES_MAX;
@@ -192,30 +189,20 @@ static __always_inline bool space_is_same(const struct stack_cpu *c)
 /* What one attempt gives when it was disturbed. */
 #define TAKE_AGAIN	STACK_NONE
 
-/* One attempt: the index, or TAKE_AGAIN. A global function: all that it needs are scalars, and it is verified once. */
-__noinline int stack_try(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
+/* One attempt in a seat that is ours: the index, or TAKE_AGAIN. */
+static __always_inline __u32 stack_try(struct stack_cpu *c, __u32 seat)
 {
-	struct stack_cpu *c = cpu_get();
+	__u32 index, known = c->memo_fit ? memo_find(seat) : STACK_NONE;
 	struct stack_state *state;
-	__u32 index, known;
-	__u64 uses;
 
-	if (!c)
-		return STACK_FULL;
-	uses = __sync_fetch_and_add(&c->uses, 1) + 1;
-	space_take(c);
-	walk_begin(c, pc, sp, bp, lr, flags);
-	known = c->memo_fit ? memo_find() : STACK_NONE;
-	if (*(volatile __u64 *)&c->uses != uses)
-		return TAKE_AGAIN;
 	if (known && !stack_check)
 		return known;
 	if (c->base != c->sp0 || c->len < WINDOW_READ)
 		window_read(c, c->sp0 & ~7ull, WINDOW_READ);
 	walk(c);
-	if (*(volatile __u64 *)&c->uses != uses || !space_is_same(c))
+	if (!space_is_same(c))
 		return TAKE_AGAIN;
-	index = stack_of_walk(uses);
+	index = stack_of_walk(seat);
 	if (known) {
 		state = stack_state_get();
 		if (state)
@@ -224,20 +211,34 @@ __noinline int stack_try(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
 			stack_count(&state->memo_wrong_cnt);
 	}
 	if (c->memo_fit && c->end == STACK_ENDED && index >= STACK_FIRST)
-		memo_put(index, uses);
+		memo_put(seat, index);
 	return index;
 }
 
-/*
- * Walks, as often as another task of this CPU or new tables come in between (on preemptible kernels), but not for ever.
- */
+/* The same from registers. A global function: all that it needs are scalars, and it is verified once. */
+__noinline int stack_try_from(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
+{
+	int seat = seat_take();
+	struct stack_cpu *c = cpu_get(seat);
+	__u32 index;
+
+	if (!c)		/* no seat is as good as none that exists */
+		return TAKE_AGAIN;
+	space_take(c);
+	walk_begin(c, seat, pc, sp, bp, lr, flags);
+	index = stack_try(c, seat);
+	seat_leave(c);
+	return index;
+}
+
+/* Walks, and again if there were new tables meanwhile, but not for ever. */
 static __always_inline __u32 stack_take_from(__u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
 {
 	struct stack_state *state;
-	__u32 index = stack_try(pc, sp, bp, lr, flags);
+	__u32 index = stack_try_from(pc, sp, bp, lr, flags);
 
 	if (index == TAKE_AGAIN)
-		index = stack_try(pc, sp, bp, lr, flags);
+		index = stack_try_from(pc, sp, bp, lr, flags);
 	if (index != TAKE_AGAIN)
 		return index;
 	state = stack_state_get();

@@ -11,7 +11,7 @@
 #define MEMO_WAYS	2
 #define MEMO_SLOTS	64
 
-/* Entries of each CPU, a power of two, at least MEMO_WAYS; set before loading. 0 = remember nothing. */
+/* Entries of each CPU's seat, a power of two, at least MEMO_WAYS; set before loading. 0 = remember nothing. */
 const volatile __u32 stack_memos = 0;
 /* For tests: what is remembered is walked again and compared. */
 const volatile __u32 stack_check = 0;
@@ -25,7 +25,6 @@ struct stack_memo {
 	__u32 bytes;		/* from sp on, up to the end of the last slot */
 	__u16 offs[MEMO_SLOTS];
 	__u64 words[MEMO_SLOTS];
-	__u64 pc_again;		/* not pc: another task wrote into this entry meanwhile */
 };
 
 struct {
@@ -36,11 +35,11 @@ struct {
 } stack_memo SEC(".maps");
 
 /* First of the entries where a stack that begins so may be remembered. */
-static __always_inline __u32 memo_index(__u64 pc, __u64 sp)
+static __always_inline __u32 memo_index(__u32 seat, __u64 pc, __u64 sp)
 {
 	__u64 hash = (pc ^ sp << 20 ^ sp >> 4) * CACHE_MIX;
 
-	return bpf_get_smp_processor_id() * stack_memos + ((hash >> 40) & (stack_memos - 1) & ~(MEMO_WAYS - 1u));
+	return seat * stack_memos + ((hash >> 40) & (stack_memos - 1) & ~(MEMO_WAYS - 1u));
 }
 
 /* Whether the slots that a remembered walk read hold what they held. Reads them into the window. */
@@ -65,20 +64,20 @@ static __always_inline bool memo_is_same(struct stack_cpu *c, const struct stack
 }
 
 /* The index of the stack that begins at c->pc0 and c->sp0, when it is remembered and the same; else STACK_NONE. */
-__noinline int memo_find(void)
+__noinline int memo_find(__u32 seat)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	struct stack_memo *m;
 	__u32 index;
 
 	if (!c)
 		return STACK_NONE;
-	index = memo_index(c->pc0, c->sp0);
+	index = memo_index(seat, c->pc0, c->sp0);
 	for (__u32 way = 0; way < MEMO_WAYS; way++) {
 		__u32 at = index + way;
 
 		m = bpf_map_lookup_elem(&stack_memo, &at);
-		if (!m || m->pc != c->pc0 || m->sp != c->sp0 || m->pc_again != c->pc0 || m->generation != c->generation)
+		if (!m || m->pc != c->pc0 || m->sp != c->sp0 || m->generation != c->generation)
 			continue;
 		if (memo_is_same(c, m))
 			return m->stack;
@@ -107,9 +106,9 @@ static __always_inline bool memo_add(struct stack_memo *m, __u32 off, __u64 word
  * was. A global function: in line the loop over the frames went over a million instructions (6.18). 0, or -1 when it cannot be
  * remembered.
  */
-__noinline int memo_add_frame(__u32 entry, __u32 i)
+__noinline int memo_add_frame(__u32 seat, __u32 entry, __u32 i)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	struct stack_memo *m = bpf_map_lookup_elem(&stack_memo, &entry);
 	__u32 ra, bp;
 	__u64 word;
@@ -136,16 +135,14 @@ __noinline int memo_add_frame(__u32 entry, __u32 i)
 }
 
 /*
- * Remembers the walk that has just ended. uses: of this CPU when the walk began. Another task on this CPU may write the
- * same entry in between: pc is set last, and only if nobody else was here.
+ * Remembers the walk that has just ended. pc is set last: an entry without one is none.
  */
-__noinline int memo_put(__u32 stack, __u64 uses)
+__noinline int memo_put(__u32 seat, __u32 stack)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	struct stack_memo *m;
-	__u32 at;
-
 	__u64 bytes;
+	__u32 at;
 
 	if (!c)
 		return 0;
@@ -155,26 +152,24 @@ __noinline int memo_put(__u32 stack, __u64 uses)
 		return 0;
 	if ((c->base != c->sp0 || c->len < bytes) && window_read(c, c->sp0, bytes))
 		return 0;
-	at = memo_index(c->pc0, c->sp0) + (uses & (MEMO_WAYS - 1));
+	at = memo_index(seat, c->pc0, c->sp0) + (c->turns++ & (MEMO_WAYS - 1));
 	m = bpf_map_lookup_elem(&stack_memo, &at);
 	if (!m)
 		return 0;
-	*(volatile __u64 *)&m->pc = 0;
+	m->pc = 0;
 	m->sp = c->sp0;
 	m->bp = c->bp0;
 	m->generation = c->generation;
 	m->stack = stack;
 	m->bp_matters = m->slots_cnt = m->bytes = 0;
-	*(volatile __u64 *)&m->pc_again = c->pc0;
 	for (__u32 i = 0; i < STACK_FRAMES_MAX; i++) {
 		if (i >= c->frames_cnt)
 			break;
-		if (memo_add_frame(at, i))
+		if (memo_add_frame(seat, at, i))
 			return 0;
 	}
-	if (!m->slots_cnt || *(volatile __u64 *)&c->uses != uses)
-		return 0;
-	*(volatile __u64 *)&m->pc = c->pc0;
+	if (m->slots_cnt)
+		m->pc = c->pc0;
 	return 0;
 }
 

@@ -108,9 +108,9 @@ static __always_inline struct unwind_mapping *mapping_find(const struct stack_cp
  * The rule of an address. A global function, verified once by itself: inside the loop over the frames it would be
  * walked for each of them.
  */
-__noinline int rule_find(__u64 addr)
+__noinline int rule_find(__u32 seat, __u64 addr)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	struct unwind_chunk *chunk = NULL;
 	struct unwind_mapping *m;
 	__u32 zero = 0, at, low, high, key;
@@ -157,7 +157,7 @@ static __always_inline __u32 cache_index(__u64 addr)
 
 /*
  * The rule of an address by the cache. An entry is one address's and one generation's, and proves it: the key holds the
- * address under a mix of the data, so that two words written by different tasks do not pass for an entry.
+ * address under a mix of the data.
  */
 static __always_inline __u32 rule_get(struct stack_cpu *c, __u64 addr)
 {
@@ -166,7 +166,7 @@ static __always_inline __u32 rule_get(struct stack_cpu *c, __u64 addr)
 
 	if (data >> 16 == c->generation && (e->key ^ data * CACHE_MIX) == addr)
 		return data & 0xffff;
-	data = c->generation << 16 | (__u16)rule_find(addr);
+	data = c->generation << 16 | (__u16)rule_find(c->seat, addr);
 	e->data = data;
 	e->key = addr ^ data * CACHE_MIX;
 	return data & 0xffff;

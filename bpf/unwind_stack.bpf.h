@@ -27,9 +27,11 @@ struct stack_hash {
 	__u64 sum;
 };
 
-/* Of one CPU. Programs are not moved to another one, but another task's may run in between: see uses. */
+/* A seat: what one walk needs. Each CPU has one, and there are spare ones; see seat_take(). */
 struct stack_cpu {
-	__u64 uses;		/* changes when another task takes a stack on this CPU meanwhile */
+	__u32 busy;		/* somebody walks here */
+	__u32 seat;
+	__u64 turns;		/* memos that were written from here */
 	__u64 generation;	/* of the tables that this walk uses; 0 = none */
 	__u32 first, cnt;	/* its mappings */
 
@@ -61,7 +63,10 @@ struct stack_cpu {
 #define BP_REGISTER	(~0u - 1)	/* the register as it was in the beginning */
 #define BP_LOST		(~0ull)	/* a frame pointer that nobody knows */
 
-/* One element a CPU, sized before loading: an array's look-up is a few instructions, a per-CPU one's a call. */
+/* The first spare seat, behind those of the CPUs; set before loading. */
+const volatile __u32 stack_spare_first = 1;
+
+/* One element a seat, sized before loading: an array's look-up is a few instructions, a per-CPU one's a call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -69,11 +74,52 @@ struct {
 	__type(value, struct stack_cpu);
 } stack_cpus SEC(".maps");
 
-static __always_inline struct stack_cpu *cpu_get(void)
+static __always_inline struct stack_cpu *cpu_get(__u32 seat)
+{
+	return bpf_map_lookup_elem(&stack_cpus, &seat);
+}
+
+static __always_inline bool seat_try(__u32 seat)
+{
+	struct stack_cpu *c = cpu_get(seat);
+
+	return c && !__sync_val_compare_and_swap(&c->busy, 0, 1);
+}
+
+#define SEAT_NONE	(-1)
+
+/* A spare seat; SEAT_NONE when there is none. A global function: rare, and verified once. */
+__noinline int seat_take_spare(__u32 cpu)
+{
+	for (__u32 i = 0; i < STACK_SPARES; i++) {
+		__u32 seat = stack_spare_first + ((cpu + i) & (STACK_SPARES - 1));
+
+		if (seat_try(seat))
+			return seat;
+	}
+	return SEAT_NONE;
+}
+
+/*
+ * A seat that is ours until seat_leave(): this CPU's, or a spare one where a task was preempted in the middle of a walk.
+ * (To let both walk in one seat and notice it afterwards does not do: the first goes on in what is the second's by now,
+ * and the second cannot know.)
+ */
+static __always_inline int seat_take(void)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 
-	return bpf_map_lookup_elem(&stack_cpus, &cpu);
+	return seat_try(cpu) ? (int)cpu : seat_take_spare(cpu);
+}
+
+static __always_inline void seat_leave(struct stack_cpu *c)
+{
+#if defined(__TARGET_ARCH_x86)
+	asm volatile("" ::: "memory");	/* stores are not reordered with stores */
+	*(volatile __u32 *)&c->busy = 0;
+#else
+	__sync_lock_test_and_set(&c->busy, 0);
+#endif
 }
 
 /*
@@ -108,9 +154,9 @@ static __always_inline int window_read(struct stack_cpu *c, __u64 base, __u64 le
 }
 
 /* Moves the window so that it holds the word at addr, and what is saved below it. */
-__noinline int window_move(__u64 addr)
+__noinline int window_move(__u32 seat, __u64 addr)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	__u64 base = (addr - WINDOW_BELOW) & ~7ull, boundary = (base | (PAGE_BYTES - 1)) + 1;
 
 	if (!c)
@@ -126,7 +172,7 @@ static __always_inline int window_word(struct stack_cpu *c, __u64 addr, __u64 *r
 	__u64 off = addr - c->base;
 
 	if (c->len < 8 || off > c->len - 8) {
-		if (window_move(addr))
+		if (window_move(c->seat, addr))
 			return -1;
 		off = addr - c->base;
 		if (c->len < 8 || off > c->len - 8)

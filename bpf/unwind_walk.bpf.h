@@ -155,9 +155,9 @@ static __always_inline void note_outside(struct stack_cpu *c, __u32 i)
 }
 
 /* One step, of any kind: frame i is c->pc. 0, or 1 at the end, with the reason in c->end. */
-__noinline int walk_step(__u32 i)
+__noinline int walk_step(__u32 seat, __u32 i)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	__u32 id, kind;
 	__u64 rule, frame, sp;
 
@@ -237,9 +237,9 @@ static __always_inline void walk_trim(struct stack_cpu *c)
  * follows each turn by itself, and all of a walk in one loop took it 90,000 instructions more (6.18). Only scalars go round the
  * loop in registers, and none that is constant: each would be a state of its own in every turn.
  */
-__noinline int walk_part(__u32 first)
+__noinline int walk_part(__u32 seat, __u32 first)
 {
-	struct stack_cpu *c = cpu_get();
+	struct stack_cpu *c = cpu_get(seat);
 	__u64 pc, sp, bp;
 
 	if (!c)
@@ -288,7 +288,7 @@ step:
 		c->pc = pc;
 		c->sp = sp;
 		c->bp = bp;
-		if (walk_step(i))
+		if (walk_step(seat, i))
 			return 1;
 		pc = c->pc;
 		sp = c->sp;
@@ -304,7 +304,7 @@ step:
 static __always_inline void walk(struct stack_cpu *c)
 {
 	for (__u32 first = 0; first <= STACK_FRAMES_MAX; first += WALK_TURNS)
-		if (walk_part(first))
+		if (walk_part(c->seat, first))
 			break;
 	walk_trim(c);
 }

@@ -3,6 +3,7 @@
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
+#include "task_stack.bpf.h"
 #include "unwind.bpf.h"
 
 #define BENCH_STACKS	4096
@@ -55,6 +56,7 @@ int bench_walk(struct pt_regs *ctx)
 	__u32 index = stack_take_entry(ctx);
 	__u64 *cnt = bpf_map_lookup_elem(&bench_counts, &index);
 
+	USE_TASK_STACK(ctx);
 	if (cnt)
 		__sync_fetch_and_add(cnt, 1);
 	return 0;

@@ -6,6 +6,7 @@
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
+#include "task_stack.bpf.h"
 #include "unwind.bpf.h"
 
 #define WALK_STACKS	65536
@@ -29,11 +30,34 @@ static __always_inline int count_stack(__u32 index)
 SEC("uprobe")
 int walk_entry(struct pt_regs *ctx)
 {
+	USE_TASK_STACK(ctx);
 	return count_stack(stack_take_entry(ctx));
 }
 
 SEC("uprobe")
 int walk_return(struct pt_regs *ctx)
 {
+	USE_TASK_STACK(ctx);
 	return count_stack(stack_take(ctx));
+}
+
+/* Where a function of this program has its variables, and where the task has its kernel stack: see task_stack.bpf.h. */
+__u64 walk_frame_addr, walk_stack_addr;
+
+static __noinline int frame_look(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 variables[16];	/* functions that use less than 64 bytes never get a private stack */
+
+	*(volatile __u64 *)&variables[0] = 0;
+	walk_frame_addr = (__u64)variables;
+	walk_stack_addr = (__u64)task->stack;
+	return 0;
+}
+
+SEC("uprobe")
+int walk_where(struct pt_regs *ctx)
+{
+	USE_TASK_STACK(ctx);
+	return frame_look();
 }

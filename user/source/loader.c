@@ -35,8 +35,26 @@ int loader_prepare(void)
 	return 0;
 }
 
+/* Whether this process may load programs at all: the smallest one of the type that needs the most. */
+static bool may_load(void)
+{
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "ebb_may_load", "GPL", insns, 2, NULL);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 int loader_error(int err, const char *what)
 {
+	/* The verifier's refusal has the number of a missing privilege. */
+	if (err == -EACCES && may_load())
+		return log_error(-EOPNOTSUPP, "%s: this kernel's verifier refuses them (-v shows what it said); ebb is tested "
+				 "on Linux 6.1 and later", what);
 	if (err == -EPERM || err == -EACCES)
 		return log_error(err, "%s: not permitted; needs CAP_BPF and CAP_PERFMON (run as root: sudo ebb …), "
 				 "and a kernel that is not locked down", what);
@@ -54,7 +72,8 @@ int loader_share_maps(struct bpf_object *to, const struct bpf_object *from)
 		const struct bpf_map *shared;
 		int err;
 
-		if (bpf_map__is_internal(map))	/* .rodata: each has its own */
+		/* .rodata, and what is bound to one type of programs (task_stack.bpf.h): each has its own */
+		if (bpf_map__is_internal(map) || bpf_map__type(map) == BPF_MAP_TYPE_PROG_ARRAY)
 			continue;
 		shared = bpf_object__find_map_by_name(from, bpf_map__name(map));
 		if (!shared)

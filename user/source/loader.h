@@ -14,7 +14,7 @@ struct bpf_program;
 /* Once before anything is loaded: messages of libbpf to our log, limits raised. */
 int loader_prepare(void);
 
-/* Says why loading failed in words a user can act on; returns err. */
+/* Says why loading failed in words a user can act on; returns err, or -EOPNOTSUPP: this kernel cannot do it. */
 int loader_error(int err, const char *what);
 
 /* Makes `from`'s maps stand in for the maps of the same names in `to`, which is not loaded yet. */

@@ -13,8 +13,8 @@
 #define MEMOS_MAX	512u	/* of a CPU: hit rates of 99.8 % and more were measured with it */
 #define MEMOS_MIN	32u
 
-/* One more than the highest number that a CPU may have: there may be gaps, which libbpf's count leaves out. */
-static uint32_t cpu_numbers(void)
+/* There may be gaps, which libbpf's count leaves out. */
+uint32_t unwinder_cpus(void)
 {
 	FILE *f = fopen("/sys/devices/system/cpu/possible", "re");
 	unsigned int first, last, cnt = 1;
@@ -34,7 +34,7 @@ static uint32_t cpu_numbers(void)
 
 uint32_t unwinder_memos(void)
 {
-	uint32_t memos = MEMOS_MAX, cpus = cpu_numbers();
+	uint32_t memos = MEMOS_MAX, cpus = unwinder_cpus();
 
 	while (memos > MEMOS_MIN && memos * MEMO_BYTES * (uint64_t)cpus > MEMO_BYTES_MAX)
 		memos /= 2;
@@ -59,11 +59,11 @@ static int resize(struct bpf_object *obj, const char *name, uint32_t entries)
 
 int unwinder_size(struct bpf_object *obj, const struct unwinder_settings *set)
 {
-	uint32_t cpus = cpu_numbers();
+	uint32_t cpus = unwinder_cpus();
 	int err = resize(obj, "stack_ids", set->stacks_max);
 
 	if (!err)
-		err = resize(obj, "stack_cpus", cpus);
+		err = resize(obj, "stack_cpus", cpus + STACK_SPARES);
 	if (!err)
 		err = resize(obj, "stack_memo", cpus * unwinder_memos());
 	if (!err)
@@ -161,7 +161,7 @@ bool unwinder_counter_at(const struct unwinder *u, unsigned int i, const char **
 		{ "stacks without an index: all are used up (--max-memory)", u->state->full_cnt },
 		{ "stacks not sent: ebb was not scheduled in time", u->state->ring_full_cnt },
 		{ "stacks that could not be walked: no user process", u->state->failed_cnt },
-		{ "stacks overwritten by another task", u->state->raced_cnt },
+		{ "stacks not walked: no seat, or new tables meanwhile", u->state->raced_cnt },
 		{ "stacks with the hashes of other ones", u->state->collided_cnt },
 		{ "walks that met addresses outside of all known code", u->state->outside_cnt },
 		{ "remembered stacks that were walked again (test)", u->state->memo_cnt },

@@ -32,9 +32,12 @@ struct unwinder_settings {
 	*(volatile __u32 *)&(skel)->rodata->stacks_max = (set)->stacks_max; \
 	*(volatile __u32 *)&(skel)->rodata->unwind_one_process = (set)->processes_max == 1; \
 	*(volatile __u32 *)&(skel)->rodata->stack_memos = unwinder_memos(); \
+	*(volatile __u32 *)&(skel)->rodata->stack_spare_first = unwinder_cpus(); \
 	*(volatile __u32 *)&(skel)->rodata->stack_check = (set)->check; \
 } while (0)
 
+/* One more than the highest number that a CPU may have. */
+uint32_t unwinder_cpus(void);
 /* Stacks that a CPU remembers: fewer where there are many CPUs. */
 uint32_t unwinder_memos(void);
 /* mappings_max for one target, with room for what it maps later. */
