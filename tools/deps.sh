@@ -15,7 +15,8 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 BUILD=(gcc make libc6-dev libbpf-dev libelf-dev libdw-dev zlib1g-dev liblzma-dev libiberty-dev libcapstone-dev 'pkg-config|pkgconf')
-TESTS=(qemu-system-x86 busybox-static cpio lz4 zstd xz-utils g++ binutils gdb python3 procps util-linux bsdutils iproute2
+TESTS=(qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross debian-archive-keyring
+	busybox-static cpio lz4 zstd xz-utils g++ binutils gdb python3 procps util-linux bsdutils iproute2
 	redis-server redis-tools 'nginx-light|nginx' musl-tools
 	libjemalloc2 libjemalloc-dev
 	'libtcmalloc-minimal4|libtcmalloc-minimal4t64' libgoogle-perftools-dev
