@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/memo.h"
@@ -75,6 +76,11 @@ static int do_bad(const char *word, int fd)
 	if (!strcmp(word, "hang"))
 		for (;;)
 			sched_yield();
+	if (!strcmp(word, "slow")) {	/* long enough to be killed in the middle */
+		for (clock_t end = clock() + CLOCKS_PER_SEC / 4; clock() < end;)
+			;
+		return 1;
+	}
 	if (!strcmp(word, "socket"))
 		return syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0) < 0 ? -errno : 1;
 	if (!strcmp(word, "execve"))
@@ -440,6 +446,40 @@ TEST(killed_from_outside)
 	check_no_children();
 }
 
+static int kills_left;
+
+static void kill_worker(void *ctx)
+{
+	(void)ctx;
+	if (kills_left-- > 0)
+		kill(child_pid(), SIGKILL);
+}
+
+/* And in the middle of a request, which is asked once more, but not for ever: it may be why the system wants its memory. */
+TEST(killed_while_it_works)
+{
+	struct deaths deaths = { 0 };
+	struct text reply = { 0 };
+	struct worker *w;
+
+	if (!CHECK_EQ(worker_start(&service, &w), 0))
+		return;
+	worker_on_death(w, on_death, &deaths);
+	worker_set_pump(w, -1, kill_worker, NULL);
+	kills_left = 1;
+	CHECK_EQ(call(w, OP_BAD, "slow", -1, &reply), 0);
+	CHECK_EQ(worker_deaths(w), 1);
+	CHECK_STR(deaths.text, "- - was ended");
+	text_free(&reply);
+	kills_left = 2;
+	CHECK_EQ(call(w, OP_BAD, "slow", -1, &reply), -EPIPE);
+	CHECK_EQ(worker_deaths(w), 3);
+	CHECK_STR(deaths.text, "bad - was ended");
+	check_answers(w);
+	worker_stop(w);
+	check_no_children();
+}
+
 /* What is asked by a key is asked once, whatever came of it. */
 TEST(remembered)
 {
@@ -763,7 +803,7 @@ TEST(bad_start)
 }
 
 TEST_MAIN(TEST_CASE(answers), TEST_CASE(large), TEST_CASE(files), TEST_CASE(bad_handlers),
-	  TEST_CASE(deaths_are_told), TEST_CASE(innocent_requests), TEST_CASE(killed_from_outside), TEST_CASE(remembered),
+	  TEST_CASE(deaths_are_told), TEST_CASE(innocent_requests), TEST_CASE(killed_from_outside), TEST_CASE(killed_while_it_works), TEST_CASE(remembered),
 	  TEST_CASE(memo), TEST_CASE(posts),
 	  TEST_CASE(pump), TEST_CASE(inherits_nothing), TEST_CASE(privileges), TEST_CASE(memory),
 	  TEST_CASE(ends_with_parent), TEST_CASE(late_for_parent), TEST_CASE(bad_start))

@@ -351,7 +351,7 @@ static int exchange(struct worker *w, unsigned int op, const void *request, size
 	if (err)
 		return err;
 	if (head.what > 0 || head.what < -4095 || head.len > REPLY_MAX || (head.what && head.len))
-		return -EPIPE;
+		return -EBADMSG;
 	*ret_err = head.what;
 	buf = malloc(head.len + 1ul);
 	if (!buf)
@@ -403,17 +403,19 @@ static void tell_death(struct worker *w, int err, int status, const char *name, 
 }
 
 /*
- * Ends the worker after a request has failed. True when something before that request may be to blame, what was posted
- * or what it keeps of others: a new worker will tell.
+ * Ends the worker after a request has failed. True when something else than that request may be to blame, what was posted,
+ * what it keeps of others, or somebody who killed it (for the first time): a new worker will tell.
  */
-static bool bury(struct worker *w, int err, const char *name, int fd)
+static bool bury(struct worker *w, int err, const char *name, int fd, bool is_first)
 {
-	bool posted = w->posted, served = w->served, burdened;
+	bool posted = w->posted, served = w->served, innocent;
 	int status = reap(w);
 
-	burdened = posted || (served && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NO_MEMORY);
-	tell_death(w, err, status, burdened ? NULL : name, fd);
-	return burdened;
+	innocent = posted || (served && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NO_MEMORY) ||
+		   /* not by reap(): its socket was closed, so it was ending already */
+		   (is_first && err == -EPIPE && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	tell_death(w, err, status, innocent ? NULL : name, fd);
+	return innocent;
 }
 
 /* Whether there is one to ask: killed while it had nothing to do, it would seem to have died of the next request. */
@@ -422,14 +424,14 @@ static int ready(struct worker *w)
 	char byte;
 
 	if (w->pid && (recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN))
-		bury(w, -EPIPE, NULL, -1);
+		bury(w, -EPIPE, NULL, -1, true);
 	return w->pid ? 0 : spawn(w);
 }
 
 int worker_call(struct worker *w, unsigned int op, const void *request, size_t len, int fd, struct text *ret_reply)
 {
+	bool again = true, is_first = true;
 	int err, answer = 0;
-	bool again = true;
 
 	if (w->busy)
 		return -EBUSY;
@@ -444,11 +446,12 @@ int worker_call(struct worker *w, unsigned int op, const void *request, size_t l
 			break;
 		err = exchange(w, op, request, len, fd, ret_reply, &answer);
 		if (err)	/* what it may still answer belongs to no request */
-			again = bury(w, err, w->service->ops[op].name, fd);
+			again = bury(w, err, w->service->ops[op].name, fd, is_first);
+		is_first = false;
 	}
 	w->busy = false;
 	if (err)
-		return err;
+		return err == -EBADMSG ? -EPIPE : err;
 	w->posted = false;
 	w->served = true;
 	return answer;
@@ -487,7 +490,7 @@ int worker_post(struct worker *w, unsigned int op, const void *request, size_t l
 	/* all of it or nothing: the deadline has passed, so there is no waiting; a part would end the worker */
 	err = move(w, message, sizeof(head) + len, true, fd, 0);
 	if (err == -EPIPE)
-		bury(w, err, NULL, -1);
+		bury(w, err, NULL, -1, true);
 	else if (!err)
 		w->posted = true;
 	return err == -ETIME ? -EAGAIN : err;
