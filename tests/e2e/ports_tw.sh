@@ -49,19 +49,22 @@ for name in burst leak calm; do start $name-look "$EBB" ports --netns "/run/netn
 wait_until 5
 for run in early early-exact; do stop $run TERM; is ports_tw.$run.status "$STATUS" 0; done
 kernel=$(kernel_tw count) kernel_to=$(kernel_tw_to count 10.77.0.2:8080) kernel_other=$(kernel_tw_to count 10.77.0.2:8081)
-check ports_tw.lab.kernel "the kernel has $kernel TIME_WAIT, not about 2800" within "$kernel" 2800 2
+# Packets that overtake each other end some of the 2,800 early (netlab.sh): few where CPUs are quick, 3 % were seen elsewhere.
+early=$((2300 - kernel_to)) early_other=$((500 - kernel_other))
+check ports_tw.lab.kernel "the kernel has $kernel TIME_WAIT of 2800" test $((early >= 0 && early_other >= 0 && kernel >= 2520)) = 1
 is ports_tw.lab.kernel-sum $((kernel_to + kernel_other)) "$kernel"
 is ports_tw.lab.kernel-full "$(kernel_tw full)" 100
 for run in early early-exact; do
 	percent=$([ $run = early ] && echo 2 || echo 0)
+	slack=$((kernel_to * percent / 100))
 	json_is "ports_tw.$run" "$WORK/$run.out" <<-EXPECT
 	nothing-lost [x for x in doc["losses"] if x["count"]] == []
 	namespace ns("count")["time_wait"] == $kernel
 	destination d("count")["time_wait"] == near($kernel_to, $percent)
 	used d("count")["used"] == near($kernel_to, $percent)
 	other d("count", port=8081)["time_wait"] == near($kernel_other, $percent)
-	before abs(d("count")["unowned_time_wait"] - 300) <= 0.02 * $kernel_to
-	owners o(d("count"), ${PID[one]})["time_wait"] == near(2000, 2)
+	before 300 - $early - $slack <= d("count")["unowned_time_wait"] <= 300 + $slack
+	owners 2000 - $early - $slack <= o(d("count"), ${PID[one]})["time_wait"] <= 2000 + $slack
 	other-owner o(d("count", port=8081), ${PID[two]})["time_wait"] == near($kernel_other, $percent)
 	sum sum(x["time_wait"] for x in d("count")["owners"]) + d("count")["unowned_time_wait"] == d("count")["time_wait"]
 	closed d("count")["closed_first"] == 2000
