@@ -486,7 +486,8 @@ int worker_post(struct worker *w, unsigned int op, const void *request, size_t l
 	if (err)
 		return err;
 	memcpy(message, &head, sizeof(head));
-	memcpy(message + sizeof(head), request, len);
+	if (len)
+		memcpy(message + sizeof(head), request, len);
 	/* all of it or nothing: the deadline has passed, so there is no waiting; a part would end the worker */
 	err = move(w, message, sizeof(head) + len, true, fd, 0);
 	if (err == -EPIPE)

@@ -85,10 +85,10 @@ static int check_hazards(const struct hazards *h, enum attach_mode mode)
 	return h->found[HAZARD_SECCOMP] ? check_seccomp(h, mode) : EXIT_DONE;
 }
 
+static const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
+
 int leak_survey(const struct target *t, struct survey *ret)
 {
-	const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
-
 	return survey_make(t, &limits, ret);
 }
 
@@ -130,17 +130,22 @@ static int judge(const struct target *t, const struct survey *s, enum attach_mod
 int leak_plan(const struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
 	      struct plan **ret_plan)
 {
-	struct survey s;
+	struct survey s = { .allocators = NULL };
+	struct survey_run *run = NULL;
 	int code, err;
 
 	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
 		log_error(-errno, "this kernel has no BTF (/sys/kernel/btf/vmlinux): ebb needs CONFIG_DEBUG_INFO_BTF");
 		return EXIT_STOPPED;
 	}
+	err = survey_begin(t, &limits, &run);	/* while we try what works here */
 	code = plan_selftest(ret_selftest);
-	if (code)
+	if (code) {
+		survey_abandon(run);
 		return code;
-	err = leak_survey(t, &s);
+	}
+	if (!err)
+		err = survey_finish(run, &s);
 	if ((err || s.plan->refusal) && target_is_alive(t) && !target_is_same_image(t))
 		code = LEAK_PLAN_EXECED;
 	else

@@ -8,28 +8,31 @@
 #include "trace/survey.h"
 #include "trace/survey_wire.h"
 
-/* What the child has of ebb as it was when it was forked. */
-struct looking {
+struct survey_run {
 	const struct target *t;
+	struct worker_service service;
+	struct worker *w;
+	struct survey s;		/* what is known before the child answers */
+	/* The child has all that is here as it was when it was forked, and for itself: */
 	struct hazard_texts texts;
+	bool looked;
+	int err;
+	struct text reply;
 };
 
-/* The one op, in the child. */
-static int look(void *state, const void *request, size_t len, int fd, struct text *reply)
+static int look(const struct survey_run *run, struct text *reply)
 {
-	const struct looking *l = state;
 	struct images *images = NULL;
 	struct survey s = { .allocators = NULL };
 	int err;
 
-	(void)request, (void)len, (void)fd;
-	err = images_open(l->t, &images);
+	err = images_open(run->t, &images);
 	if (!err)
-		err = hazards_find(l->t, images, &l->texts, &s.hazards);
+		err = hazards_find(run->t, images, &run->texts, &s.hazards);
 	if (!err)
-		err = allocators_find(l->t, images, &s.allocators);
+		err = allocators_find(run->t, images, &s.allocators);
 	if (!err)
-		err = plan_make(l->t, images, s.allocators, &s.plan);
+		err = plan_make(run->t, images, s.allocators, &s.plan);
 	if (s.plan && s.plan->refusal)
 		err = 0;
 	if (!err)
@@ -38,6 +41,22 @@ static int look(void *state, const void *request, size_t len, int fd, struct tex
 	images_free(images);
 	return err ? err : reply->failed ? -ENOMEM : 0;
 }
+
+/* The one op, in the child: it is posted, which makes it look, and called, which fetches what was found. */
+static int handle_look(void *state, const void *request, size_t len, int fd, struct text *reply)
+{
+	struct survey_run *run = state;
+
+	(void)request, (void)len, (void)fd;
+	if (!run->looked)
+		run->err = look(run, &run->reply);
+	run->looked = true;
+	if (!run->err)
+		text_add_len(reply, run->reply.str, run->reply.len);
+	return run->err;
+}
+
+static const struct worker_op ops[] = { { .name = "probe sites", .handle = handle_look } };
 
 static void on_death(void *ctx, const struct worker_death *d)
 {
@@ -65,45 +84,72 @@ static int fds_of(const struct target *t, int **ret, size_t *ret_cnt)
 	return 0;
 }
 
-static int ask(const struct worker_service *service, const struct target *t, struct survey *s)
+void survey_abandon(struct survey_run *run)
 {
-	struct worker *w = NULL;
-	struct text reply = { 0 };
-	int err = worker_start(service, &w);
+	if (!run)
+		return;
+	worker_stop(run->w);
+	hazard_texts_free(&run->texts);
+	free((int *)run->service.fds);
+	survey_free(&run->s);
+	free(run);
+}
 
-	if (err)
-		return err;
-	worker_on_death(w, on_death, s);
-	err = worker_call(w, 0, NULL, 0, -1, &reply);
-	worker_stop(w);
+int survey_begin(const struct target *t, const struct survey_limits *limits, struct survey_run **ret)
+{
+	struct survey_run *run = calloc(1, sizeof(*run));
+	int *fds = NULL, err;
+
+	*ret = NULL;
+	if (!run)
+		return -ENOMEM;
+	run->t = t;
+	err = hazard_texts_read(t, &run->texts);
 	if (!err)
-		err = survey_read(&reply, t, s);
+		err = fds_of(t, &fds, &run->service.fds_cnt);
+	run->service = (struct worker_service){
+		.ops = ops, .ops_cnt = 1, .time_ms = limits->time_ms, .data_bytes = limits->data_bytes,
+		.enter = image_allow, .ctx = run, .fds = fds, .fds_cnt = run->service.fds_cnt,
+	};
+	if (!err)
+		err = worker_start(&run->service, &run->w);
+	if (!err) {
+		worker_on_death(run->w, on_death, &run->s);
+		err = worker_post(run->w, 0, NULL, 0, -1);
+	}
+	if (err) {
+		survey_abandon(run);
+		return err;
+	}
+	*ret = run;
+	return 0;
+}
+
+int survey_finish(struct survey_run *run, struct survey *ret)
+{
+	struct text reply = { 0 };
+	int err;
+
+	*ret = (struct survey){ .allocators = NULL };
+	err = worker_call(run->w, 0, NULL, 0, -1, &reply);
+	if (!err)
+		err = survey_read(&reply, run->t, &run->s);
+	if (!err)
+		err = hazards_find_threads(run->t, &run->s.hazards);
 	text_free(&reply);
+	*ret = run->s;
+	run->s = (struct survey){ .allocators = NULL };
+	survey_abandon(run);
 	return err;
 }
 
 int survey_make(const struct target *t, const struct survey_limits *limits, struct survey *ret)
 {
-	static const struct worker_op op = { .name = "probe sites", .handle = look };
-	struct looking l = { .t = t };
-	struct worker_service service = {
-		.ops = &op, .ops_cnt = 1, .time_ms = limits->time_ms, .data_bytes = limits->data_bytes,
-		.enter = image_allow, .ctx = &l,
-	};
-	int *fds = NULL, err;
+	struct survey_run *run;
+	int err = survey_begin(t, limits, &run);
 
 	*ret = (struct survey){ .allocators = NULL };
-	err = hazard_texts_read(t, &l.texts);
-	if (!err)
-		err = fds_of(t, &fds, &service.fds_cnt);
-	service.fds = fds;
-	if (!err)
-		err = ask(&service, t, ret);
-	if (!err)
-		err = hazards_find_threads(t, &ret->hazards);
-	hazard_texts_free(&l.texts);
-	free(fds);
-	return err;
+	return err ? err : survey_finish(run, ret);
 }
 
 void survey_free(struct survey *s)

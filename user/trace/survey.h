@@ -28,8 +28,18 @@ struct survey {
 	char *died;			/* how the child ended, with -EPIPE and -ETIME: "crashed (SIGSEGV)" */
 };
 
+struct survey_run;
+
 /*
- * The plan and the allocators live no longer than the target. What was found is handed out in any case; the caller
+ * Begins to look, in the child, and comes back at once; survey_finish() waits for what it found, and survey_abandon() ends
+ * it without (NULL is fine). The target must live as long. Errors of both as survey_make().
+ */
+int survey_begin(const struct target *t, const struct survey_limits *limits, struct survey_run **ret);
+int survey_finish(struct survey_run *run, struct survey *ret);
+void survey_abandon(struct survey_run *run);
+
+/*
+ * Both at once. The plan and the allocators live no longer than the target. What was found is handed out in any case; the caller
  * frees it. Errors: -ENOMEM, those of worker_call(); -ESRCH: its threads could not be read; -EBADMSG: the child lied.
  */
 int survey_make(const struct target *t, const struct survey_limits *limits, struct survey *ret);
