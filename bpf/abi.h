@@ -105,9 +105,14 @@ _Static_assert(sizeof(struct blocks_index) == 64, "same layout on both sides");
 #define STACK_FRAMES_MAX 127
 #define STACK_SPARES	8u	/* a power of two; seats of tasks that have preempted one that walks */
 
-/* A frame is a return address; other kinds have a tag in the top byte. */
+/*
+ * A frame is a return address; other kinds have tags in the top byte. Epoch: which of the files that were mapped at this
+ * address one after the other, from 0 on: two of them make two stacks, and each keeps its names.
+ */
 #define STACK_FRAME_EXACT	(1ull << 56)	/* in a frame: an exact pc, not a return address */
 #define STACK_FRAME_ADDR(frame)	((frame) & ((1ull << 56) - 1))
+#define STACK_FRAME_EPOCH(frame) ((__u32)((frame) >> 57))	/* not of an address of the kernel */
+#define STACK_EPOCHS		63u	/* it is not known which, or the 64th and all that follow */
 
 /* How a walk ended. All but the first are stacks without their outer part, and counted. */
 enum stack_end {
@@ -176,12 +181,15 @@ struct unwind_mapping {
 	__u32 block;		/* of the first block of the piece: va >> UNWIND_BLOCK_SHIFT */
 	__u32 blocks_cnt;	/* 0 = no rows */
 	__u32 index;		/* word of the chunk where the piece's index begins */
-	__u32 chunk;
+	__u16 chunk;
+	__u16 epoch;		/* see STACK_FRAME_EPOCH() */
 };
 _Static_assert(sizeof(struct unwind_mapping) == 40, "same layout on both sides");
 
+#define UNWIND_GENERATIONS	4096u
+
 struct unwind_space {
-	__u64 generation;	/* never given twice; 0 = no tables */
+	__u64 generation;	/* never given twice; 0 = no tables. User space goes by UNWIND_GENERATIONS, the kernel by 1 */
 	__u32 first, cnt;	/* in unwind_mappings */
 };
 

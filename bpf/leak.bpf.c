@@ -112,6 +112,18 @@ int BPF_PROG(leak_exit, struct task_struct *task)
 	return 0;
 }
 
+/*
+ * The target maps something, at a place that was free. (With MAP_FIXED nobody asks for a place; the dynamic linker asks
+ * first for room for a whole library.)
+ */
+SEC("tp_btf/vm_unmapped_area")
+int BPF_PROG(leak_mapped, unsigned long addr, struct vm_unmapped_area_info *info)
+{
+	if (!(addr & 0xfff) && is_target())	/* else it is an error */
+		stack_code_gone(addr, addr + info->length);
+	return 0;
+}
+
 /* Run by the reader: what time it is on the clock of the books. */
 SEC("raw_tp")
 int leak_clock(void *ctx)

@@ -272,4 +272,39 @@ __hidden __u32 stack_take_task(void)
 	return stack_take_from(UNWIND_REG_PC(regs), UNWIND_REG_SP(regs), UNWIND_REG_BP(regs), 0, TAKE_EXACT);
 }
 
+#define GONE_MAX	64	/* pieces of files; one that is larger than these is not taken out */
+
+int stack_code_gone(__u64 start, __u64 end)
+{
+	struct unwind_space *space = space_get();
+	struct stack_state *state = stack_state_get();
+	struct unwind_mapping *m;
+	bool gone = false;
+	__u32 at;
+
+	if (!space || !state || !space->cnt)
+		return 0;
+	at = mapping_find(space->first, space->cnt, end - 1);
+	for (int i = 0; i < GONE_MAX; i++, at--) {
+		m = bpf_map_lookup_elem(&unwind_mappings, &at);
+		if (!m || m->start >= end)
+			break;
+		if (m->end > start && m->end > m->start) {
+			m->end = m->start < start ? start : m->start;
+			gone = true;
+		}
+		if (m->start <= start || at == space->first)
+			break;
+	}
+	if (!gone)
+		return 0;
+	/* walks that have begun notice, and what is cached or remembered is old */
+	if (space->generation % UNWIND_GENERATIONS == UNWIND_GENERATIONS - 1)
+		space->cnt = 0;
+	else
+		__sync_fetch_and_add(&space->generation, 1);
+	stack_count(&state->outside_cnt);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

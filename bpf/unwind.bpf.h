@@ -17,4 +17,10 @@ __hidden __u32 stack_take_entry(struct pt_regs *ctx);
 /* The same of the current task inside a system call, for programs that are not given its registers. */
 __hidden __u32 stack_take_task(void);
 
+/*
+ * [start, end) of the current process is about to be mapped by something else: what code was there is gone. Until there are
+ * new tables its addresses are in no known code: a walk must not go by the rows of what was there before.
+ */
+int stack_code_gone(__u64 start, __u64 end);
+
 #endif

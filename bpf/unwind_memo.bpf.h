@@ -129,7 +129,7 @@ __noinline int memo_add_frame(__u32 seat, __u32 entry, __u32 i)
 	if (ra == BP_UNUSED)
 		return 0;
 	word = *(__u64 *)(c->window + (ra & (WINDOW_BYTES - 1)));
-	if (i + 1 < c->frames_cnt && UNWIND_STRIP(word) != c->event.frames[i + 1])
+	if (i + 1 < c->frames_cnt && UNWIND_STRIP(word) != STACK_FRAME_ADDR(c->event.frames[i + 1]))
 		return -1;
 	return ra > c->len - 8 || !memo_add(m, ra, word) ? -1 : 0;
 }

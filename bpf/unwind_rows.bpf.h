@@ -82,10 +82,10 @@ static __always_inline struct unwind_space *space_get(void)
 	return *(volatile __u32 *)&p->current & 1 ? &p->spaces[1] : &p->spaces[0];
 }
 
-/* The last of the process's mappings that begins at or before addr. */
-static __always_inline struct unwind_mapping *mapping_find(const struct stack_cpu *c, __u64 addr)
+/* Index of the last of a process's mappings, `cnt` of them from `low` on, that begins at or before addr. */
+static __always_inline __u32 mapping_find(__u32 low, __u32 cnt, __u64 addr)
 {
-	__u32 low = c->first, high = c->first + c->cnt;
+	__u32 high = low + cnt;
 	struct unwind_mapping *m;
 
 	for (int i = 0; i < 13; i++) {	/* log2 of UNWIND_MAPPINGS_MAX */
@@ -95,17 +95,22 @@ static __always_inline struct unwind_mapping *mapping_find(const struct stack_cp
 			break;
 		m = bpf_map_lookup_elem(&unwind_mappings, &middle);
 		if (!m)
-			return NULL;
+			break;
 		if (m->start <= addr)
 			low = middle;
 		else
 			high = middle;
 	}
-	return bpf_map_lookup_elem(&unwind_mappings, &low);
+	return low;
 }
 
+/* What rule_find() and rule_get() return: the number of a rule below an epoch. */
+#define RULE_ID(found)		((found) & 0xffff)
+#define RULE_EPOCH_TAG(found)	((__u64)((found) >> 16) << 57)	/* as it stands in a frame */
+#define RULE_OUTSIDE		(UNWIND_RULE_OUTSIDE | STACK_EPOCHS << 16)	/* nobody knows whose code */
+
 /*
- * The rule of an address. A global function, verified once by itself: inside the loop over the frames it would be
+ * The rule of an address, and the epoch of its mapping: see RULE_ID(). A global function, verified once by itself: inside the loop over the frames it would be
  * walked for each of them.
  */
 __noinline int rule_find(__u32 seat, __u64 addr)
@@ -114,24 +119,30 @@ __noinline int rule_find(__u32 seat, __u64 addr)
 	struct unwind_chunk *chunk = NULL;
 	struct unwind_mapping *m;
 	__u32 zero = 0, at, low, high, key;
+	__u32 epoch;
 	void *inner;
 	__u64 va;
 
-	if (!c || !c->cnt)
-		return UNWIND_RULE_OUTSIDE;
-	m = mapping_find(c, addr);
+	if (!c || !c->generation)
+		return UNWIND_RULE_OUTSIDE;	/* no tables: what its mappings are by then will do */
+	if (!c->cnt)
+		return RULE_OUTSIDE;
+	at = mapping_find(c->first, c->cnt, addr);
+	m = bpf_map_lookup_elem(&unwind_mappings, &at);
 	if (!m || addr < m->start || addr >= m->end)
-		return UNWIND_RULE_OUTSIDE;
+		return RULE_OUTSIDE;
+	epoch = (m->epoch & STACK_EPOCHS) << 16;
 	va = addr - m->bias;
 	at = (__u32)(va >> UNWIND_BLOCK_SHIFT) - m->block;
 	if (at >= m->blocks_cnt)
-		return UNWIND_RULE_NONE;
+		return UNWIND_RULE_NONE | epoch;
 	at += m->index;
-	inner = bpf_map_lookup_elem(&unwind_chunks, &m->chunk);
+	key = m->chunk;
+	inner = bpf_map_lookup_elem(&unwind_chunks, &key);
 	if (inner)
 		chunk = bpf_map_lookup_elem(inner, &zero);
 	if (!chunk)
-		return UNWIND_RULE_NONE;
+		return UNWIND_RULE_NONE | epoch;
 	low = chunk->words[at & (UNWIND_CHUNK_WORDS - 1)];
 	high = chunk->words[(at + 1) & (UNWIND_CHUNK_WORDS - 1)];
 	key = va & 0xffff;
@@ -145,7 +156,7 @@ __noinline int rule_find(__u32 seat, __u64 addr)
 		else
 			high = middle;
 	}
-	return chunk->words[(low - 1) & (UNWIND_CHUNK_WORDS - 1)] & 0xffff;
+	return (chunk->words[(low - 1) & (UNWIND_CHUNK_WORDS - 1)] & 0xffff) | epoch;
 }
 
 #define CACHE_MIX	0x9e3779b97f4a7c15ull	/* 2^64 / golden ratio; odd */
@@ -164,12 +175,12 @@ static __always_inline __u32 rule_get(struct stack_cpu *c, __u64 addr)
 	struct unwind_cached *e = &c->cache[cache_index(addr)];
 	__u64 data = e->data;
 
-	if (data >> 16 == c->generation && (e->key ^ data * CACHE_MIX) == addr)
-		return data & 0xffff;
-	data = c->generation << 16 | (__u16)rule_find(c->seat, addr);
+	if (data >> 24 == c->generation && (e->key ^ data * CACHE_MIX) == addr)
+		return data & 0xffffff;
+	data = c->generation << 24 | (rule_find(c->seat, addr) & 0xffffff);
 	e->data = data;
 	e->key = addr ^ data * CACHE_MIX;
-	return data & 0xffff;
+	return data & 0xffffff;
 }
 
 #endif

@@ -115,8 +115,9 @@ static __always_inline int step_deref(struct stack_cpu *c, __u32 i, __u64 rule)
 	return step_to(c, i, cfa + (UNWIND_RULE_CFA(rule) >> 16), UNWIND_RULE_BP_KIND(rule), UNWIND_RULE_BP(rule));
 }
 
-static __always_inline __u64 rule_at(__u32 id)
+static __always_inline __u64 rule_at(__u32 found)
 {
+	__u32 id = RULE_ID(found);
 	__u64 *rule = bpf_map_lookup_elem(&unwind_rules, &id);
 
 	return rule ? *rule : 0;
@@ -128,14 +129,14 @@ static __always_inline __u64 rule_at(__u32 id)
  */
 static __always_inline __u32 frame_rule(struct stack_cpu *c, __u32 i)
 {
-	__u32 id = rule_get(c, c->exact ? c->pc : c->pc - 1);
+	__u32 found = rule_get(c, c->exact ? c->pc : c->pc - 1);
 	__u64 addr;
 
-	if (id != UNWIND_RULE_OUTSIDE || c->exact || !i)
-		return id;
+	if (RULE_ID(found) != UNWIND_RULE_OUTSIDE || c->exact || !i)
+		return found;
 	addr = return_address(c->sp);
 	if (!addr)
-		return id;
+		return found;
 	c->memo_fit = 0;
 	c->pc = addr;
 	return rule_get(c, addr - 1);
@@ -158,7 +159,7 @@ static __always_inline void note_outside(struct stack_cpu *c, __u32 i)
 __noinline int walk_step(__u32 seat, __u32 i)
 {
 	struct stack_cpu *c = cpu_get(seat);
-	__u32 id, kind;
+	__u32 found, kind;
 	__u64 rule, frame, sp;
 
 	if (!c)
@@ -166,10 +167,10 @@ __noinline int walk_step(__u32 seat, __u32 i)
 	asm volatile("" : "+r"(i));
 	if (i >= STACK_FRAMES_MAX)
 		return walk_end(c, STACK_CUT_DEPTH);
-	id = frame_rule(c, i);
-	if (id == UNWIND_RULE_OUTSIDE)
+	found = frame_rule(c, i);
+	if (RULE_ID(found) == UNWIND_RULE_OUTSIDE)
 		note_outside(c, i);
-	rule = rule_at(id);
+	rule = rule_at(found);
 	/* what nobody has called: the CFI of a restorer, or of a context's end, may begin at the very return address */
 	if (!UNWIND_RULE_KIND(rule) && !c->exact) {
 		frame = rule_at(rule_get(c, c->pc));
@@ -177,7 +178,7 @@ __noinline int walk_step(__u32 seat, __u32 i)
 			rule = frame;
 	}
 	kind = UNWIND_RULE_KIND(rule);
-	frame = c->pc | (c->exact || kind == UNWIND_SIGNAL ? STACK_FRAME_EXACT : 0);
+	frame = c->pc | RULE_EPOCH_TAG(found) | (c->exact || kind == UNWIND_SIGNAL ? STACK_FRAME_EXACT : 0);
 	c->event.frames[i] = frame;
 	hash_add(&c->hash, frame);
 	c->frames_cnt = i + 1;
@@ -186,7 +187,7 @@ __noinline int walk_step(__u32 seat, __u32 i)
 	sp = c->sp;
 	switch (kind) {
 	case UNWIND_NONE:
-		return step_pointer(c, i, id == UNWIND_RULE_OUTSIDE);
+		return step_pointer(c, i, RULE_ID(found) == UNWIND_RULE_OUTSIDE);
 	case UNWIND_BP:
 		c->bp_slots[i] = c->bp_slot;
 		sp = c->bp;
@@ -249,12 +250,13 @@ __noinline int walk_part(__u32 seat, __u32 first)
 	bp = c->bp;
 	for (__u32 turn = 0; turn < WALK_TURNS; turn++) {
 		__u64 rule, cfa, off, ra, next_bp = bp, slot = 0;
-		__u32 kind, i = first + turn;
+		__u32 found, kind, i = first + turn;
 
 		asm volatile("" : "+r"(i));
 		if (i >= STACK_FRAMES_MAX || c->exact || c->len < WINDOW_BELOW)
 			goto step;
-		rule = rule_at(rule_get(c, pc - 1));
+		found = rule_get(c, pc - 1);
+		rule = rule_at(found);
 		kind = UNWIND_RULE_KIND(rule);
 		if (kind != UNWIND_SP && kind != UNWIND_BP)
 			goto step;
@@ -274,6 +276,7 @@ __noinline int walk_part(__u32 seat, __u32 first)
 		}
 		if (!ra)
 			goto step;
+		pc |= RULE_EPOCH_TAG(found);
 		c->event.frames[i] = pc;
 		c->ra_slots[i] = cfa - 8 - c->sp0;
 		c->bp_slots[i] = kind == UNWIND_BP ? c->bp_slot : BP_UNUSED;

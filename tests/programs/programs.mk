@@ -14,6 +14,7 @@ HAVECXX  := $(shell command -v $(CXX))
 
 PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
+PROGRAMS += plugins plugin-red.so plugin-blue.so
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(HAVECXX),unwindthrow)
 PROGRAMS += $(if $(MUSLGCC),allocs-musl unwindlab-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
 
@@ -34,6 +35,14 @@ $(P)/lib%.so: tests/programs/%.c $(PMAKE)
 
 $(P)/server: tests/programs/server.c $(PMAKE) | $(P)/libcache.so $(P)/libsession.so
 	$(call pcc,$(CC),-pthread -L$(P) -lcache -lsession -Wl$(comma)-rpath$(comma)'$$ORIGIN')
+
+# As vendors build them: without frame pointers. Of one size, so that one finds room where the other stood.
+$(P)/plugin-red.so $(P)/plugin-blue.so: $(P)/plugin-%.so: tests/programs/plugin.c $(PMAKE)
+	$(call pcc,$(CC) -shared -fPIC,-O2 -fomit-frame-pointer $(PLUGIN_$*))
+PLUGIN_red  := -DNAME=red -DFRAME_BYTES=200 -DBLOCK_BYTES=1000
+PLUGIN_blue := -DNAME=blue -DFRAME_BYTES=1000 -DBLOCK_BYTES=1001
+$(P)/plugins: tests/programs/plugins.c $(PMAKE)
+	$(call pcc,$(CC),-ldl)
 
 $(P)/portlab: tests/programs/portlab.c tests/programs/portways.c $(PMAKE)
 	$(call pcc,$(CC),-pthread)

@@ -41,26 +41,27 @@ TEST(interning)
 	profile_free(p);
 }
 
-/* Only the tag of an exact pc is none of the address. */
+/* Tags are none of the address; addresses of the kernel have none. */
 TEST(tags)
 {
 	const uint64_t addrs[] = {
 		0x7f0000001000 | STACK_FRAME_EXACT, 0x7f0000001000, 0x0300000000001000, 0xffffffff81000000, 0x0180000000000000,
-		STACK_FRAME_EXACT,
+		STACK_FRAME_EXACT, 0x7e00007f00001000,
 	};
-	const struct { uint64_t addr; bool is_return; } want[] = {
-		{ 0x7f0000001000, false }, { 0x7f0000001000, true }, { 0x0300000000001000, true }, { 0xffffffff81000000, true },
-		{ 0x0080000000000000, false }, { 0, false },
+	const struct { uint64_t addr; bool is_return; uint8_t epoch; } want[] = {
+		{ 0x7f0000001000, false, 0 }, { 0x7f0000001000, true, 0 }, { 0x1000, false, 1 }, { 0xffffffff81000000, true, 0 },
+		{ 0x0080000000000000, false, 0 }, { 0, false, 0 }, { 0x7f00001000, true, STACK_EPOCHS },
 	};
 	struct profile *p = profile_new(types);
 	struct stack s;
 
 	profile_process(p, 1, "a");
-	CHECK_EQ(profile_stack(p, 0, addrs, 6, false), 0);
+	CHECK_EQ(profile_stack(p, 0, addrs, 7, false), 0);
 	s = profile_stack_at(p, 0);
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 7; i++) {
 		CHECK_EQ(profile_frame_at(p, s.frames[i])->addr, want[i].addr);
 		CHECK_EQ(profile_frame_at(p, s.frames[i])->is_return, want[i].is_return);
+		CHECK_EQ(profile_frame_at(p, s.frames[i])->epoch, want[i].epoch);
 	}
 	profile_free(p);
 }

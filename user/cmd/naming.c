@@ -156,7 +156,7 @@ static int frames_name(struct naming *n, struct target *t, const uint32_t *frame
 	for (size_t i = 0; i < cnt; i++) {
 		const struct frame *f = profile_frame_at(n->config.profile, frames[i]);
 
-		queries[i] = (struct symbol_query){ .addr = f->addr, .is_return = f->is_return };
+		queries[i] = (struct symbol_query){ .addr = f->addr, .epoch = f->epoch, .is_return = f->is_return };
 	}
 	if (t)
 		mappings_renew(t, queries, cnt);

@@ -15,6 +15,8 @@
 #include "cmd/session.h"
 
 #define TICK_PERIOD_NS	1000000000ull
+#define CODE_PERIOD_NS	100000000ull
+#define RENEW_PAUSES	20	/* as long as it took */
 
 enum wake {
 	/* in the order of handling: what ends the run comes before one more snapshot */
@@ -22,6 +24,7 @@ enum wake {
 	WAKE_DURATION,
 	WAKE_SOURCE,
 	WAKE_TARGET,	/* the pidfd: the process has ended */
+	WAKE_CODE,	/* ten times a second: has the target mapped any? */
 	WAKE_TICK,	/* every second */
 	WAKE_SNAPSHOT,
 	WAKES,
@@ -124,6 +127,8 @@ static int loop_fill(struct loop *l, const struct session *s)
 	l->fds[WAKE_SOURCE] = c->type->fd(s->source);
 	l->fds[WAKE_TARGET] = c->target ? c->target->pidfd : -1;
 	l->fds[WAKE_TICK] = timer_open(TICK_PERIOD_NS, TICK_PERIOD_NS);
+	if (c->target)
+		l->fds[WAKE_CODE] = timer_open(CODE_PERIOD_NS, CODE_PERIOD_NS);
 	if (c->interval_ns)
 		l->fds[WAKE_SNAPSHOT] = timer_open(c->interval_ns, c->interval_ns);
 	if (c->duration_ns)
@@ -131,7 +136,7 @@ static int loop_fill(struct loop *l, const struct session *s)
 	for (int i = 0; i < WAKES; i++) {
 		struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
 
-		if (l->fds[i] < 0 && (i == WAKE_TICK || (i == WAKE_SNAPSHOT && c->interval_ns) ||
+		if (l->fds[i] < 0 && (i == WAKE_TICK || (i == WAKE_CODE && c->target) || (i == WAKE_SNAPSHOT && c->interval_ns) ||
 				      (i == WAKE_DURATION && c->duration_ns)))
 			return l->fds[i];
 		if (l->fds[i] >= 0 && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->fds[i], &event))
@@ -141,8 +146,8 @@ static int loop_fill(struct loop *l, const struct session *s)
 }
 
 /*
- * What a session does for its one target: target_attached(), target_tick() and target_life(). None of them does
- * anything in one that watches the whole machine.
+ * What a session does for its one target: target_attached(), target_renew() and target_life(); there is none in one that
+ * watches the whole machine.
  */
 static void meter_update(struct session *s)
 {
@@ -184,16 +189,17 @@ static int target_attached(struct session *s, int err)
 	return 0;
 }
 
-/* Every second: what it costs, and its mappings when the source met addresses that it does not know. */
-static void target_tick(struct session *s)
+/* Its mappings, when the source met addresses that it does not know: seldom enough that it costs little. */
+static void target_renew(struct session *s)
 {
 	const struct session_config *c = s->config;
+	uint64_t begin_ns = clock_ns();
 
-	if (!c->target)
+	if (!c->target || begin_ns < s->renew_ns || !c->type->misses_code(s->source))
 		return;
-	meter_update(s);
-	if (c->type->misses_code(s->source) && target_refresh(c->target) >= 0)
+	if (target_refresh(c->target) >= 0)
 		c->type->on_target(s->source);
+	s->renew_ns = clock_ns() + RENEW_PAUSES * (clock_ns() - begin_ns);
 }
 
 static void target_life(struct session *s)
@@ -244,6 +250,7 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 		return 0;
 	case WAKE_SOURCE:
 		target_life(s);
+		target_renew(s);
 		return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
 	case WAKE_TARGET:
 		target_life(s);
@@ -255,8 +262,11 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 	default:
 		if (read(l->fds[wake], &ticks, sizeof(ticks)) < 0)
 			return 0;
+		if (wake == WAKE_CODE)
+			target_renew(s);
 		if (wake == WAKE_TICK) {
-			target_tick(s);
+			if (s->config->target)
+				meter_update(s);
 			/* what the source does in its own time */
 			return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
 		}

@@ -58,6 +58,7 @@ struct session {
 	int exit_status;	/* as wait(2) has it; -1 = unknown */
 	uint64_t start_ns;	/* when everything counted, CLOCK_MONOTONIC */
 	uint64_t now_ns;	/* of the present snapshot */
+	uint64_t renew_ns;	/* not before then are the mappings read again */
 	uint64_t pumped_ns;	/* when the meter was last read while the worker was waited for */
 	int64_t start_wall_s;	/* the start as wall clock time */
 };

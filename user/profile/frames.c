@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "abi.h"
 #include "base/hashmap.h"
 #include "profile/frames.h"
 
@@ -71,10 +72,21 @@ static int frame_add(struct frames *fs, const struct frame *f, uint32_t *ret)
 	return 0;
 }
 
-int frames_intern(struct frames *fs, uint32_t process, uint64_t addr, bool is_return, uint32_t *ret)
+/* Tags are taken off, which addresses of the kernel do not have. */
+static struct frame frame_of(uint32_t process, uint64_t stored)
 {
-	uint64_t hash = index_hash(index_hash(addr, (uint64_t)process << 1 | is_return), 0);
-	const struct frame new = { .addr = addr, .process = process, .is_return = is_return };
+	bool tagged = !(stored >> 63);
+
+	return (struct frame){
+		.addr = tagged ? STACK_FRAME_ADDR(stored) : stored, .process = process,
+		.is_return = !tagged || !(stored & STACK_FRAME_EXACT), .epoch = tagged ? STACK_FRAME_EPOCH(stored) : 0,
+	};
+}
+
+int frames_intern(struct frames *fs, uint32_t process, uint64_t stored, uint32_t *ret)
+{
+	uint64_t hash = index_hash(index_hash(stored, process), 0);
+	const struct frame new = frame_of(process, stored);
 	size_t at;
 	int err;
 
@@ -88,7 +100,7 @@ int frames_intern(struct frames *fs, uint32_t process, uint64_t addr, bool is_re
 		if ((slot ^ hash) >> 32)
 			continue;
 		f = frames_at(fs, (uint32_t)slot - 1);
-		if (f->addr == addr && f->process == process && f->is_return == is_return) {
+		if (f->addr == new.addr && f->process == process && f->is_return == new.is_return && f->epoch == new.epoch) {
 			*ret = (uint32_t)slot - 1;
 			return 0;
 		}
@@ -157,7 +169,8 @@ static int inlined_add(struct frames *fs, const struct frame *outer, const struc
 		       uint32_t *ret_first)
 {
 	const struct frame new = {
-		.addr = outer->addr, .process = outer->process, .is_return = outer->is_return, .inlined = true,
+		.addr = outer->addr, .process = outer->process, .epoch = outer->epoch, .is_return = outer->is_return,
+		.inlined = true,
 	};
 	size_t cnt_before = fs->cnt;
 	int err = 0;

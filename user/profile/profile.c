@@ -197,10 +197,7 @@ int profile_stack(struct profile *p, uint32_t process, const uint64_t *addrs, ui
 	if (!frames)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < addrs_cnt; i++) {
-		/* the whole top byte is the tag: bit 56 alone is also set in what others put there */
-		bool exact = addrs[i] >> 56 == STACK_FRAME_EXACT >> 56;
-
-		err = frames_intern(&p->frames, process, exact ? STACK_FRAME_ADDR(addrs[i]) : addrs[i], !exact, &frames[i]);
+		err = frames_intern(&p->frames, process, addrs[i], &frames[i]);
 		if (err)
 			return err;
 	}

@@ -33,6 +33,7 @@ struct frame {
 	uint64_t addr;
 	uint32_t process;
 	enum frame_kind kind;	/* FRAME_UNNAMED until profile_frame_name() */
+	uint8_t epoch;		/* which of the files that were mapped at addr one after the other */
 	bool is_return;		/* addr is a return address: the call lies just before it */
 	bool guessed;		/* the name may be wrong: shown with a ? */
 	bool inlined;		/* stands in the code of the next outer frame that is not; its addr is that one's */

@@ -198,7 +198,7 @@ static int leak_on_target(struct source *s)
 	return unwinder_set_target(&s->unwinder, s->ctx.target);
 }
 
-static bool leak_misses_code(const struct source *s)
+static bool leak_misses_code(struct source *s)
 {
 	return unwinder_misses_code(&s->unwinder);
 }
@@ -334,14 +334,17 @@ static int leak_open(const struct source_context *ctx, const void *options, stru
 	return 0;
 }
 
-/* The exec and exit of the target. */
+/* The exec and exit of the target, and what it maps. */
 static int attach_life(struct source *s)
 {
 	s->skel->links.leak_exec = bpf_program__attach(s->skel->progs.leak_exec);
 	if (!s->skel->links.leak_exec)
 		return -errno;
 	s->skel->links.leak_exit = bpf_program__attach(s->skel->progs.leak_exit);
-	return s->skel->links.leak_exit ? 0 : -errno;
+	if (!s->skel->links.leak_exit)
+		return -errno;
+	s->skel->links.leak_mapped = bpf_program__attach(s->skel->progs.leak_mapped);
+	return s->skel->links.leak_mapped ? 0 : -errno;
 }
 
 /* Attaches by s->mode. *ret_what: what failed. */

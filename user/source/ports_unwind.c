@@ -118,13 +118,13 @@ static int renew(struct ports_unwind *u)
 {
 	int err = 0;
 
-	if (!unwinder_misses_code(u->unwinder))
+	if (!u->renewed && !unwinder_misses_code(u->unwinder))
 		return 0;
 	for (int i = 0; i < WORK_MAX && i < (int)u->placed_cnt && err != -ENOMEM; i++)
 		err = owner_set(u, u->placed[u->renewed++ % u->placed_cnt]);
 	if (u->renewed >= u->placed_cnt) {
 		u->renewed = 0;
-		u->unwinder->outside_seen = u->unwinder->state->outside_cnt;
+		u->unwinder->outside_seen = u->unwinder->outside_now;
 	}
 	return err == -ENOMEM ? err : 0;
 }

@@ -66,7 +66,7 @@ struct source_type {
 
 	const char *(*attached_by)(const struct source *s);	/* the way that worked: "session" … */
 	/* Whether it met code that it did not know: the target may have mapped some. */
-	bool (*misses_code)(const struct source *s);
+	bool (*misses_code)(struct source *s);
 	/* The target's mappings were read again and are others. */
 	int (*on_target)(struct source *s);
 	void (*traps)(const struct source *s, struct source_traps *ret);

@@ -116,13 +116,14 @@ int unwinder_set_target(struct unwinder *u, const struct target *t)
 {
 	const struct unwind_identity id = { .pid = t->pid };
 
-	u->outside_seen = outside_cnt(u);
+	u->outside_seen = u->outside_now;
 	return unwind_tables_set(u->tables, &id, t);
 }
 
-bool unwinder_misses_code(const struct unwinder *u)
+bool unwinder_misses_code(struct unwinder *u)
 {
-	return outside_cnt(u) != u->outside_seen;
+	u->outside_now = outside_cnt(u);
+	return u->outside_now != u->outside_seen;
 }
 
 uint64_t unwinder_bytes(const struct unwinder *u)

@@ -49,7 +49,7 @@ struct unwinder {
 	struct unwinder_settings settings;
 	struct stack_state *state;	/* shared with the kernel */
 	struct unwind_tables *tables;
-	uint64_t outside_seen;		/* state->outside_cnt when the tables were last made */
+	uint64_t outside_seen, outside_now;	/* state->outside_cnt when the tables were last made; when it was last looked at */
 };
 
 /* On a loaded object. w: makes the rows, borrowed. */
@@ -59,8 +59,11 @@ void unwinder_close(struct unwinder *u);
 
 /* Makes or renews the tables of one target that has them for itself. */
 int unwinder_set_target(struct unwinder *u, const struct target *t);
-/* Whether programs met code that is in no table: the target may have mapped some. */
-bool unwinder_misses_code(const struct unwinder *u);
+/*
+ * Whether programs met code that is in no table, or saw that some is gone: the target may have mapped some. To be asked
+ * before its mappings are read for new tables: what is met later counts for the next time.
+ */
+bool unwinder_misses_code(struct unwinder *u);
 
 uint64_t unwinder_bytes(const struct unwinder *u);	/* of kernel memory beside the maps of the object */
 /* Stacks that are not whole, by reason, as notes of a profile. */

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "abi.h"
 #include "base/hashmap.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -190,6 +191,7 @@ struct asked {
 	uint64_t va;		/* of lookup_addr; in a module that has code there */
 	bool has_va;
 	bool has_perf;		/* a perf map has named it */
+	bool guessed;		/* nobody saw whether the mapping was there when the address was met */
 };
 
 /* What an answer is remembered under. */
@@ -331,7 +333,9 @@ static int module_ask(struct symbolizer *s, const struct target *t, const struct
 	for (size_t i = 0; i < cnt; i++)
 		if (list[i].has_va && list[i].map->module == m && !answer_find(s, &list[i]))
 			q.vas[q.cnt++] = list[i].va;
-	if (q.cnt)
+	if (q.cnt && target_module_changed(m))
+		question_failed(&q, -ESTALE);
+	else if (q.cnt)
 		err = question_ask(&q);
 	/* those without a name are known to have none */
 	for (uint32_t i = 0; !err && i < q.cnt; i++) {
@@ -348,7 +352,8 @@ static int module_ask(struct symbolizer *s, const struct target *t, const struct
 static void asked_fill(const struct target *t, const struct symbol_query *q, struct asked *ret)
 {
 	*ret = (struct asked){ .addr = q->addr, .lookup_addr = q->is_return && q->addr ? q->addr - 1 : q->addr };
-	ret->map = t ? target_mapping_at(t, ret->lookup_addr) : NULL;
+	ret->map = t ? target_mapping_of(t, ret->lookup_addr, q->epoch) : NULL;
+	ret->guessed = ret->map && q->epoch == STACK_EPOCHS;
 	ret->has_va = ret->map && ret->map->module && !target_mapping_va(ret->map, ret->lookup_addr, &ret->va);
 }
 
@@ -374,6 +379,7 @@ static int list_fill(struct symbolizer *s, const struct asked *a, struct symbol_
 			ret->at[i] = s->known[answer->first + i];
 			ret->at[i].module = module;
 			ret->at[i].off += a->addr - a->lookup_addr;
+			ret->at[i].guessed |= a->guessed;
 		}
 		return 0;
 	}

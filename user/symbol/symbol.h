@@ -44,6 +44,7 @@ struct symbolizer_options {
 /* What is asked of one address. */
 struct symbol_query {
 	uint64_t addr;
+	uint8_t epoch;		/* see target_mapping_of() */
 	bool is_return;		/* a return address: the call lies before it, so addr - 1 is looked up; off is that of addr */
 };
 

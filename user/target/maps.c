@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "abi.h"
 #include "target/maps.h"
 
 /* A target that loads and unloads the same plugin at ever new places must not make us grow for ever. */
@@ -193,6 +194,35 @@ static size_t find_gone(const struct target *t, size_t live, const struct target
 	return cnt;
 }
 
+static bool overlaps(const struct target_mapping *a, const struct target_mapping *b)
+{
+	return a->start < b->end && b->start < a->end;
+}
+
+/* Whether an address means the same code in both, where they overlap. */
+static bool same_code(const struct target_mapping *a, const struct target_mapping *b)
+{
+	return a->module == b->module && (!a->module || a->start - a->off == b->start - b->off);
+}
+
+/* The epoch of new code: that of the same code at the same place before, else one that nobody had there. */
+static uint8_t epoch_of(const struct target *t, const struct target_mapping *map)
+{
+	uint8_t next = t->epochs_lost;
+
+	for (size_t i = 0; i < t->mappings_cnt; i++) {
+		const struct target_mapping *old = &t->mappings[i];
+
+		if (old->prot[2] != 'x' || !overlaps(old, map))
+			continue;
+		if (same_code(old, map))
+			return old->epoch;
+		if (old->epoch >= next)
+			next = old->epoch + 1;
+	}
+	return next < STACK_EPOCHS ? next : STACK_EPOCHS;
+}
+
 int maps_replace(struct target *t, struct target_mapping *now, size_t now_cnt)
 {
 	size_t live = live_cnt(t), gone_before = t->mappings_cnt - live, gone_now;
@@ -208,6 +238,8 @@ int maps_replace(struct target *t, struct target_mapping *now, size_t now_cnt)
 		code_before += is_code(&t->mappings[i]);
 	for (size_t i = 0; i < now_cnt; i++)
 		code_now += is_code(&now[i]);
+	for (size_t i = 0; i < now_cnt; i++)
+		now[i].epoch = now[i].prot[2] == 'x' ? epoch_of(t, &now[i]) : 0;
 	gone_now = find_gone(t, live, now, now_cnt, keep);
 	all = realloc(now, (now_cnt + gone_now + gone_before + 1) * sizeof(*all));
 	if (!all) {
@@ -225,6 +257,8 @@ int maps_replace(struct target *t, struct target_mapping *now, size_t now_cnt)
 			all[out] = *old;
 			all[out++].gone = true;
 		} else {
+			if (out - now_cnt == MAPS_GONE_MAX && old->epoch >= t->epochs_lost && old->epoch < STACK_EPOCHS)
+				t->epochs_lost = old->epoch + 1;
 			free(old->path);
 		}
 	}

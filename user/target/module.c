@@ -331,6 +331,15 @@ static int modules_place(const struct target *t, const struct target_mapping *ma
 	return 0;
 }
 
+bool target_module_changed(const struct target_module *m)
+{
+	struct stat st;
+
+	return m->fd >= 0 && m->inode &&
+	       (fstat(m->fd, &st) || (uint64_t)st.st_size != m->size_bytes ||
+		st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec != m->mtime_ns);
+}
+
 int modules_assign(struct target *t, struct target_mapping *maps, size_t cnt)
 {
 	for (size_t i = 0; i < cnt; i++) {
@@ -344,7 +353,9 @@ int modules_assign(struct target *t, struct target_mapping *maps, size_t cnt)
 			continue;
 		if (hashmap_get(t->module_index, &key, sizeof(key), &index)) {
 			map->module = t->modules[index];
-			continue;
+			/* written over: where it is mapped, too, there is other code by now */
+			if (!target_module_changed(map->module))
+				continue;
 		}
 		err = module_add(t, map, &map->module);
 		if (err)

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "abi.h"
 #include "base/hashmap.h"
 #include "target/maps.h"
 #include "target/module.h"
@@ -214,6 +215,15 @@ bool target_is_alive(const struct target *t)
 	return poll(&p, 1, 0) == 0;
 }
 
+/* Whether a file was written over that is mapped. */
+static bool files_changed(const struct target *t)
+{
+	for (size_t i = 0; i < t->mappings_cnt && !t->mappings[i].gone; i++)
+		if (t->mappings[i].module && target_module_changed(t->mappings[i].module))
+			return true;
+	return false;
+}
+
 int target_refresh(struct target *t)
 {
 	struct target_mapping *maps;
@@ -229,7 +239,7 @@ int target_refresh(struct target *t)
 	if (err)
 		goto out;
 	hash = hash_bytes(text.str, text.len);
-	if (hash == t->maps_hash)
+	if (hash == t->maps_hash && !files_changed(t))
 		goto out;
 	err = maps_parse(text.str, text.len, &maps, &cnt);
 	if (err)
@@ -267,6 +277,35 @@ const struct target_mapping *target_mapping_at(const struct target *t, uint64_t 
 	for (i = low; i < t->mappings_cnt; i++)
 		if (t->mappings[i].gone && addr >= t->mappings[i].start && addr < t->mappings[i].end)
 			return &t->mappings[i];
+	return NULL;
+}
+
+/* Whether nothing else than this was ever seen there. */
+static bool is_only_one(const struct target *t, uint64_t addr, const struct target_mapping *map)
+{
+	if (map->epoch || t->epochs_lost)
+		return false;
+	for (size_t i = t->mappings_cnt; i-- && t->mappings[i].gone;)
+		if (t->mappings[i].epoch && addr >= t->mappings[i].start && addr < t->mappings[i].end)
+			return false;
+	return true;
+}
+
+const struct target_mapping *target_mapping_of(const struct target *t, uint64_t addr, uint32_t epoch)
+{
+	const struct target_mapping *map = target_mapping_at(t, addr);
+
+	if (!map)
+		return NULL;
+	if (epoch == STACK_EPOCHS)
+		return is_only_one(t, addr, map) ? map : NULL;
+	if (map->epoch == epoch || map->prot[2] != 'x')	/* what is no code has no epochs */
+		return map;
+	for (size_t i = t->mappings_cnt; i-- && t->mappings[i].gone;) {
+		map = &t->mappings[i];
+		if (map->epoch == epoch && addr >= map->start && addr < map->end)
+			return map;
+	}
 	return NULL;
 }
 

@@ -19,7 +19,10 @@
 
 struct hashmap;
 
-/* A file that is or was mapped executable. Found once per (dev, inode); kept until target_free(). */
+/*
+ * A file that is or was mapped executable. Found once per (dev, inode), and again when it was written over; kept until
+ * target_free().
+ */
 struct target_module {
 	char *path;		/* as maps says, unescaped, without " (deleted)" */
 	/*
@@ -51,6 +54,7 @@ struct target_mapping {
 	char prot[4];		/* "rwxp", not terminated */
 	char *path;		/* "" for anonymous; "[heap]", "[stack]" … */
 	struct target_module *module;	/* executable mappings of files and the vdso; else NULL */
+	uint8_t epoch;		/* how many other files' code was at its addresses before: see target_mapping_of() */
 	bool gone;		/* not in the newest reading of maps; kept so that old stacks keep names */
 };
 
@@ -69,6 +73,7 @@ struct target {
 	struct target_module **modules;
 	size_t modules_cnt;
 	struct hashmap *module_index;	/* {dev, inode} -> index in modules */
+	uint8_t epochs_lost;	/* as many epochs as gone mappings had that are not kept any more */
 	uint64_t maps_hash;	/* of the text of the last reading */
 };
 
@@ -101,8 +106,15 @@ bool target_is_same_image(const struct target *t);
  * Pointers to mappings are invalid after it, those to modules are not.
  */
 int target_refresh(struct target *t);
+/* Whether its file was written over since it was opened: what is read from it now may not be what was mapped. */
+bool target_module_changed(const struct target_module *m);
 /* Mapping that holds addr, the newest first; NULL when none does. */
 const struct target_mapping *target_mapping_at(const struct target *t, uint64_t addr);
+/*
+ * The mapping of that epoch that holds or held addr: a frame names both (STACK_FRAME_EPOCH() of bpf/abi.h). STACK_EPOCHS:
+ * the one that is the only one that was ever seen there. NULL when there is none.
+ */
+const struct target_mapping *target_mapping_of(const struct target *t, uint64_t addr, uint32_t epoch);
 /* The va, in its module's file, of an address in this mapping. -ENOENT: no module, or not in a segment. */
 int target_mapping_va(const struct target_mapping *map, uint64_t addr, uint64_t *ret_va);
 /* Address - va for this mapping's code. -ENOENT: no module, or no code in it. */

@@ -100,7 +100,7 @@ static int draft_add(struct draft *d, const struct unwind_mapping *m)
 	if (m->start >= m->end)
 		return 0;
 	/* neighbours without rows (code of a JIT) are one */
-	if (last && !m->blocks_cnt && !last->blocks_cnt && m->start == last->end) {
+	if (last && !m->blocks_cnt && !last->blocks_cnt && m->start == last->end && m->epoch == last->epoch) {
 		last->end = m->end;
 		return 0;
 	}
@@ -135,7 +135,7 @@ static int draft_add_file(struct draft *d, const struct target_mapping *map, uin
 			end = map->end;
 		err = draft_add(d, &(struct unwind_mapping){ .start = start, .end = end, .bias = bias, .block = p->block,
 							     .blocks_cnt = p->blocks_cnt, .index = p->word,
-							     .chunk = p->chunk });
+							     .chunk = p->chunk, .epoch = map->epoch });
 		start = end;
 	}
 	return err;
@@ -164,7 +164,7 @@ static int draft_file(struct draft *d, struct row_files *files, const struct tar
 
 static int draft_add_mapping(struct draft *d, struct row_files *files, const struct target_mapping *map)
 {
-	struct unwind_mapping plain = { .start = map->start, .end = map->end };
+	struct unwind_mapping plain = { .start = map->start, .end = map->end, .epoch = map->epoch };
 	struct row_file *file = NULL;
 	uint64_t bias;
 	int err;
@@ -184,7 +184,7 @@ static void draft_squeeze(struct draft *d)
 		uint32_t best = 0;
 
 		for (uint32_t i = 1; i < d->cnt; i++)
-			if (!d->list[i].blocks_cnt && !d->list[i - 1].blocks_cnt &&
+			if (!d->list[i].blocks_cnt && !d->list[i - 1].blocks_cnt && d->list[i].epoch == d->list[i - 1].epoch &&
 			    (!best || d->list[i].start - d->list[i - 1].end < d->list[best].start - d->list[best - 1].end))
 				best = i;
 		if (!best) {	/* that many files: the last ones are left out */
@@ -247,7 +247,7 @@ static int publish(struct unwind_tables *t, uint32_t place, const struct draft *
 	if (d->cnt)
 		memcpy(t->pool.mappings + p->ranges[next].first, d->list, d->cnt * sizeof(*d->list));
 	k->spaces[next] = (struct unwind_space){
-		.generation = ++t->generation, .first = p->ranges[next].first, .cnt = d->cnt,
+		.generation = t->generation += UNWIND_GENERATIONS, .first = p->ranges[next].first, .cnt = d->cnt,
 	};
 	__atomic_store_n(&k->current, next, __ATOMIC_RELEASE);
 	return 0;
