@@ -76,7 +76,7 @@ enum unwind_kind {
 	UNWIND_BP,		/* CFA = bp + cfa */
 	UNWIND_SP_DEREF,	/* CFA = *(sp + low 16 bits of cfa, signed) + high 16 bits, signed */
 	UNWIND_BP_DEREF,	/* the same from bp */
-	UNWIND_PLT,		/* an entry of a PLT: CFA = sp + 8, + 16 from its 11th byte on, where it has pushed */
+	UNWIND_PLT,		/* an entry of a PLT, of 16 bytes: CFA = sp + 8, + 16 from byte `cfa` of it on, where it has pushed */
 	UNWIND_SIGNAL,		/* a signal frame: the interrupted registers are in the ucontext at sp */
 	UNWIND_END,		/* the return address is undefined: the outermost frame */
 	UNWIND_BAD,		/* CFI that these rules cannot say (an expression, another register) */

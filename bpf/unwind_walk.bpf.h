@@ -201,8 +201,8 @@ __noinline int walk_step(__u32 seat, __u32 i)
 			return walk_end(c, STACK_CUT_RULE);
 		return step_deref(c, i, rule);
 	case UNWIND_PLT:
-		/* push of the index at its 6th byte, jmp at its 11th; psABI x86-64, figure 5.2 */
-		return step_to(c, i, sp + 8 + ((c->pc & 15) >= 11 ? 8 : 0), UNWIND_BP_SAME, 0);
+		/* the push of the index ends at byte 11 (psABI x86-64, figure 5.2), or at 9 where endbr64 is in front */
+		return step_to(c, i, sp + 8 + ((int)(c->pc & 15) >= UNWIND_RULE_CFA(rule) ? 8 : 0), UNWIND_BP_SAME, 0);
 	case UNWIND_SIGNAL:
 		return step_signal(c);
 	case UNWIND_END:

@@ -55,6 +55,11 @@ for mode in alloca large frame realigned noreturn tail signal fault nested longj
 done
 # All callers are there; but what makecontext() lets the first function return to does not say in its CFI that it has no caller.
 compare context frame-pointer "$PROGRAMS/unwindlab" context
+# In a PLT entry, before and behind its push.
+if [ "$(uname -m)" = x86_64 ]; then
+	for n in 0 6 11; do compare "plt.$n" ended "$PROGRAMS/unwindlab" plt "$n"; done
+	for n in 0 4 9; do compare "plt.ibt.$n" ended "$PROGRAMS/unwindlab-ibt" plt "$n"; done
+fi
 for n in 1 22 100 120; do compare "deep.$n" ended "$PROGRAMS/unwindlab" deep "$n"; done
 compare deep.200 depth "$PROGRAMS/unwindlab" deep 200
 for mode in deep signal thread qsort; do compare "static.$mode" ended "$PROGRAMS/unwindlab-static" "$mode"; done

@@ -15,7 +15,7 @@ HAVECXX  := $(shell command -v $(CXX))
 PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
 PROGRAMS += plugins plugin-red.so plugin-blue.so
-PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(HAVECXX),unwindthrow)
+PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)
 PROGRAMS += $(if $(MUSLGCC),allocs-musl unwindlab-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
 
 programs: $(PROGRAMS:%=$(P)/%)
@@ -82,7 +82,9 @@ $(Q)mkdir -p $(@D)
 $(Q)$(1) $(UFLAGS) -MMD -MP -MF $@.d $< -o $@ -pthread
 endef
 $(P)/unwindlab: tests/programs/unwindlab.c $(PMAKE)
-	$(call ucc,$(CC))
+	$(call ucc,$(CC) -Wl$(comma)-z$(comma)lazy)
+$(P)/unwindlab-ibt: tests/programs/unwindlab.c $(PMAKE)
+	$(call ucc,$(CC) -fcf-protection -Wl$(comma)-z$(comma)lazy$(comma)-z$(comma)ibtplt)
 $(P)/unwindlab-static: tests/programs/unwindlab.c $(PMAKE)
 	$(call ucc,$(CC) -static)
 $(P)/unwindlab-musl: tests/programs/unwindlab.c $(PMAKE)

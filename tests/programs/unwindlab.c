@@ -4,6 +4,7 @@
  *
  *	unwindlab MODE [N]	prints `ready PID`; at a line on standard input it builds the stack of MODE and calls
  *				pause_here() on top of it, which prints `paused` and waits for another line
+ *				(mode plt: on top of a PLT entry that was stopped at its byte N)
  *
  * What walks stacks at the entry of pause_here(), and gdb while it waits, must see the same callers.
  */
@@ -214,6 +215,41 @@ void asm_frame(void) { pause_here(); KEEP(); }
 static void mode_asm_cfi(void) { asm_cfi(); KEEP(); }
 static void mode_asm_frame(void) { asm_frame(); KEEP(); }
 
+#if defined(__x86_64__)
+#define TRAP_FLAG	0x100l
+
+/* Behind each instruction, as long as the interrupted flags say so. */
+static void on_step(int sig, siginfo_t *info, void *ctx)
+{
+	static const unsigned char endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	greg_t *regs = ((ucontext_t *)ctx)->uc_mcontext.gregs;
+	const unsigned char *entry = (const void *)(regs[REG_RIP] & ~15l);
+
+	(void)sig, (void)info;
+	/* jmp *got; push index; …  or  endbr64; push index; … */
+	if ((regs[REG_RIP] & 15) != depth || ((memcmp(entry, endbr64, sizeof(endbr64)) || entry[4] != 0x68) &&
+					      (entry[0] != 0xff || entry[1] != 0x25 || entry[6] != 0x68)))
+		return;
+	regs[REG_EFL] &= ~TRAP_FLAG;
+	pause_here();
+	KEEP();
+}
+NOINLINE static void steps(void)
+{
+	__asm__ volatile("sub $128, %%rsp; pushf; orl %0, (%%rsp); popf; add $128, %%rsp" :: "i"(TRAP_FLAG) : "cc", "memory");
+	depth += getppid();	/* called nowhere else: it goes through all of its entry */
+	KEEP();
+}
+static void mode_plt(void)
+{
+	struct sigaction act = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO };
+
+	sigaction(SIGTRAP, &act, NULL);
+	steps();
+	KEEP();
+}
+#endif
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -226,6 +262,9 @@ static const struct {
 #endif
 	{ "qsort", mode_qsort }, { "once", mode_once }, { "asm_cfi", mode_asm_cfi },
 	{ "asm_frame", mode_asm_frame },
+#if defined(__x86_64__)
+	{ "plt", mode_plt },
+#endif
 };
 
 int main(int argc, char **argv)

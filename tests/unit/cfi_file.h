@@ -193,6 +193,8 @@ FILE_FUNCTION const char *rule_text(uint64_t rule)
 			 UNWIND_RULE_CFA(rule) >> 16, bps[bp], UNWIND_RULE_BP(rule));
 	else if (kind == UNWIND_SP || kind == UNWIND_BP)
 		snprintf(text, sizeof(text), "%s%+d %s%+d", kinds[kind], UNWIND_RULE_CFA(rule), bps[bp], UNWIND_RULE_BP(rule));
+	else if (kind == UNWIND_PLT)
+		snprintf(text, sizeof(text), "%s%+d%s", kinds[kind], UNWIND_RULE_CFA(rule), (uint32_t)rule >> 8 ? "?" : "");
 	else
 		snprintf(text, sizeof(text), "%s%s", kinds[kind], rule >> 8 ? "?" : "");
 	return text;

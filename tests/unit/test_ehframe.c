@@ -56,8 +56,14 @@ TEST(rules)
 		RULE("\x0f\x03\x73\x78\x06", "bad"),
 		RULE("\x0f\x00", "bad"),
 		RULE("\x0f\x01\xff", "bad"),
-		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22", "plt"),
-		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x39\x2a\x33\x24\x22", "bad"),	/* 9th byte */
+		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22", "plt+11"),
+		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x39\x2a\x33\x24\x22", "plt+9"),	/* -z ibtplt */
+		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x35\x2a\x33\x24\x22", "plt+5"),	/* -z bndplt */
+		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x30\x2a\x33\x24\x22", "bad"),
+		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x40\x2a\x33\x24\x22", "bad"),	/* lit16 */
+		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x22\x2a\x33\x24\x22", "bad"),
+		RULE("\x0f\x0b\x77\x10\x80\x00\x3f\x1a\x39\x2a\x33\x24\x22", "bad"),
+		RULE("\x0f\x0c\x77\x08\x80\x00\x3f\x1a\x39\x2a\x33\x24\x22\x96", "bad"),
 		RULE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x96", "bad"),
 		RULE("\x07\x10", "end"),
 		RULE("\x08\x10", "bad"),
@@ -133,8 +139,9 @@ TEST(augmentations)
 	CHECK_STR(augmented_rows("zR", "\x1b", 1), plain);
 	CHECK_STR(augmented_rows("zPLR", "\x9b\x01\x02\x03\x04\x1b\x1b", 7), plain);
 	CHECK_STR(augmented_rows("zPLR", "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x1b\x1b", 11), plain);
-	CHECK_STR(augmented_rows("zRS", "\x1b", 1), "2000 signal, 2010 gap, 2800 sp+16 same+0, 2810 gap");
-	CHECK_STR(augmented_rows("zSR", "\x1b", 1), "2000 signal, 2010 gap, 2800 sp+16 same+0, 2810 gap");
+	/* a signal frame has the kernel's ucontext, or is none that we know */
+	CHECK_STR(augmented_rows("zRS", "\x1b", 1), "2000 bad, 2010 gap, 2800 sp+16 same+0, 2810 gap");
+	CHECK_STR(augmented_rows("zSR", "\x1b", 1), "2000 bad, 2010 gap, 2800 sp+16 same+0, 2810 gap");
 	CHECK_STR(augmented_rows("zXR", "\x1b\x1b", 2), gap);
 	CHECK_STR(augmented_rows("zR", "", 0), gap);
 	CHECK_STR(augmented_rows("zPR", "\x50\x01\x02\x03\x04\x05\x06\x07\x08\x1b", 10), gap);

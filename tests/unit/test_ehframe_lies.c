@@ -274,7 +274,7 @@ static struct cfi_file rich_file(void)
 	file_number(&f, 16, 4);
 	file_number(&f, 4, 1);
 	file_number(&f, 0, 4);
-	file_add(&f, "\x07\x10", 2);
+	file_add(&f, "\x0f\x04\x77\xa0\x01\x06\x10\x10\x03\x77\xa8\x01", 12);
 	entry_end(&f);
 	wide = cie_add(&f, 0, "", "", 0, CODE_USUAL, 5);
 	fde_begin(&f, wide);
@@ -291,7 +291,7 @@ TEST(damaged)
 	struct cfi_file f = rich_file();
 
 	CHECK_STR(file_rows(&f),
-		  SOUND_ROWS ", 3000 *bp-8+0 *bp+0, 3008 sp+8 *bp+0, 300c *bp-8+0 *bp+0, 3040 gap, 3100 plt, 3140 gap, "
+		  SOUND_ROWS ", 3000 *bp-8+0 *bp+0, 3008 sp+8 *bp+0, 300c *bp-8+0 *bp+0, 3040 gap, 3100 plt+11, 3140 gap, "
 		  "3200 sp+8 same+0, 3210 sp+32 same+0, 3220 sp+24 same+0, 3230 sp+16 same+0, 3240 gap, 3300 signal, 3310 gap, "
 		  "3400 sp+8 same+0, 3401 sp+16 cfa-16, 3410 gap");
 	f = rich_file();

@@ -3,7 +3,8 @@
  * rows FILE
  *
  * Prints the unwind rows of an ELF file, one a line: the address in hex, the kind of its rule, and for the kinds sp and bp
- * the CFA's offset and where rbp is: "same", "lost", "*bp" or its offset from the CFA.
+ * the CFA's offset and where rbp is: "same", "lost", "*bp" or its offset from the CFA; for plt the byte from which on it has
+ * pushed.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,7 +24,7 @@ static void rule_print(uint64_t rule)
 	unsigned int kind = UNWIND_RULE_KIND(rule), bp = UNWIND_RULE_BP_KIND(rule);
 
 	printf(" %s", kinds[kind]);
-	if (kind == UNWIND_SP || kind == UNWIND_BP)
+	if (kind == UNWIND_SP || kind == UNWIND_BP || kind == UNWIND_PLT)
 		printf(" %d", UNWIND_RULE_CFA(rule));
 	if ((kind == UNWIND_SP || kind == UNWIND_BP) && bp == UNWIND_BP_CFA)
 		printf(" %d", UNWIND_RULE_BP(rule));

@@ -28,7 +28,7 @@ def expected(row, signal):
     if row["ra"] != "c-8" or row.get("rsp", "u") != "u":
         return "bad"
     if cfa == "exp":
-        return "deref|plt|bad"
+        return r"deref|plt \d+|bad"
     reg, off = re.fullmatch(r"(\w+)([+-]\d+)", cfa).groups()
     if reg not in ("rsp", "rbp"):
         return "bad"

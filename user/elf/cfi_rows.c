@@ -366,10 +366,9 @@ static int program_run(struct cfi_rows *c, struct program *p, Dwarf_CFI *cfi, ui
 		Dwarf_Addr start, end = pc;
 		Dwarf_Frame *frame = NULL;
 		uint32_t id = 0;
-		bool is_signal;
 
-		if (!dwarf_cfi_addrframe(cfi, pc, &frame) && dwarf_frame_info(frame, &start, &end, &is_signal) >= 0)
-			id = rule_id(c, cfi_rule(frame));
+		if (!dwarf_cfi_addrframe(cfi, pc, &frame) && dwarf_frame_info(frame, &start, &end, NULL) >= 0)
+			id = rule_id(c, cfi_rule(frame, cfi_cie(c->reader, p->cie)->is_signal));
 		free(frame);
 		if (p->row == c->rows_cnt || c->rows[c->rows_cnt - 1].rule != id)
 			err = row_add(c, pc - va, id);

@@ -41,20 +41,23 @@ static bool op_at_cfa(const Dwarf_Op *ops, size_t cnt, int64_t *ret_off)
 	return true;
 }
 
-/* The linkers' expression for .plt (binutils: elf_x86_64_eh_frame_lazy_plt): rsp + 8 + ((rip & 15) >= 11) * 8 */
-static bool is_plt(const Dwarf_Op *ops, size_t cnt)
+/*
+ * The linkers' expression for .plt: rsp + 8 + ((rip & 15) >= n) * 8. n is where the entry has pushed (binutils,
+ * elf_x86_64_eh_frame_lazy_plt and its like: 11; behind endbr64 9; with MPX 5). 0: it is something else.
+ */
+static int32_t plt_pushed(const Dwarf_Op *ops, size_t cnt)
 {
 	static const struct { uint8_t atom, number; } plt[] = {
-		{ DW_OP_breg7, 8 }, { DW_OP_breg16, 0 }, { DW_OP_lit15, 0 }, { DW_OP_and, 0 }, { DW_OP_lit11, 0 },
+		{ DW_OP_breg7, 8 }, { DW_OP_breg16, 0 }, { DW_OP_lit15, 0 }, { DW_OP_and, 0 }, { 0 /* n */, 0 },
 		{ DW_OP_ge, 0 }, { DW_OP_lit3, 0 }, { DW_OP_shl, 0 }, { DW_OP_plus, 0 },
 	};
 
-	if (cnt != sizeof(plt) / sizeof(plt[0]))
-		return false;
+	if (cnt != sizeof(plt) / sizeof(plt[0]) || ops[4].atom < DW_OP_lit1 || ops[4].atom > DW_OP_lit15)
+		return 0;
 	for (size_t i = 0; i < cnt; i++)
-		if (ops[i].atom != plt[i].atom || ops[i].number != plt[i].number)
-			return false;
-	return true;
+		if ((plt[i].atom && ops[i].atom != plt[i].atom) || ops[i].number != plt[i].number)
+			return 0;
+	return ops[4].atom - DW_OP_lit0;
 }
 
 /* Kind and operand of the CFA. */
@@ -76,7 +79,8 @@ static unsigned int cfa_kind(const Dwarf_Op *ops, size_t cnt, int32_t *ret)
 		*ret = (int32_t)((uint32_t)(uint16_t)off | (uint32_t)add << 16);
 		return !fits16(off) || !fits16(add) ? UNWIND_BAD : reg == REG_RSP ? UNWIND_SP_DEREF : UNWIND_BP_DEREF;
 	}
-	return is_plt(ops, cnt) ? UNWIND_PLT : UNWIND_BAD;
+	*ret = plt_pushed(ops, cnt);
+	return *ret ? UNWIND_PLT : UNWIND_BAD;
 }
 
 static unsigned int bp_kind(Dwarf_Frame *frame, int64_t *ret_off)
@@ -106,7 +110,23 @@ static bool sp_is_usual(Dwarf_Frame *frame)
 	       ops[0].atom == DW_OP_call_frame_cfa && ops[1].atom == DW_OP_stack_value;
 }
 
-uint64_t cfi_rule(Dwarf_Frame *frame)
+/*
+ * Whether what was interrupted is where the kernel's ucontext has it (rt_sigframe of x86-64: rsp at 160, rip at 168 above sp):
+ * what glibc says of its __restore_rt.
+ */
+static bool is_ucontext(Dwarf_Frame *frame)
+{
+	Dwarf_Op mem[3], *ops;
+	size_t cnt;
+
+	if (dwarf_frame_register(frame, REG_RA, mem, &ops, &cnt) || cnt != 2 || ops[1].atom != DW_OP_breg7 ||
+	    ops[1].number != UNWIND_UCONTEXT_PC)
+		return false;
+	return !dwarf_frame_cfa(frame, &ops, &cnt) && cnt == 2 && ops[0].atom == DW_OP_breg7 &&
+	       ops[0].number == UNWIND_UCONTEXT_SP && ops[1].atom == DW_OP_deref;
+}
+
+uint64_t cfi_rule(Dwarf_Frame *frame, bool is_signal)
 {
 	const uint64_t bad = UNWIND_RULE(UNWIND_BAD, 0, 0, 0);
 	unsigned int kind, bp;
@@ -117,7 +137,9 @@ uint64_t cfi_rule(Dwarf_Frame *frame)
 
 	if (dwarf_frame_register(frame, REG_RA, mem, &ops, &cnt))
 		return bad;
-	if (!cnt && ops)
+	if (is_signal)
+		return is_ucontext(frame) ? UNWIND_RULE(UNWIND_SIGNAL, 0, 0, 0) : bad;
+	if (!cnt && ops == mem)
 		return UNWIND_RULE(UNWIND_END, 0, 0, 0);
 	/* where a call leaves it */
 	if (!op_at_cfa(ops, cnt, &ra_off) || ra_off != -8 || !sp_is_usual(frame))
@@ -128,7 +150,7 @@ uint64_t cfi_rule(Dwarf_Frame *frame)
 	if (kind == UNWIND_BAD)
 		return bad;
 	if (kind == UNWIND_PLT)
-		return UNWIND_RULE(UNWIND_PLT, 0, 0, 0);
+		return UNWIND_RULE(UNWIND_PLT, cfa, 0, 0);
 	bp = bp_kind(frame, &bp_off);
 	return UNWIND_RULE(kind, cfa, bp, bp == UNWIND_BP_CFA ? bp_off : 0);
 }

@@ -4,12 +4,13 @@
 #define ELF_CFI_RULE_H
 
 #include <elfutils/libdw.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
  * The rule of a row, by the register numbers of the x86-64 psABI (table 3.36). What UNWIND_RULE() cannot say is
  * UNWIND_BAD.
  */
-uint64_t cfi_rule(Dwarf_Frame *frame);
+uint64_t cfi_rule(Dwarf_Frame *frame, bool is_signal);
 
 #endif

@@ -111,10 +111,7 @@ static int fde_add(struct builder *b, const struct cfi_fde *fde)
 	uint32_t program = NONE;
 	int err;
 
-	if (cie->is_signal) {
-		err = rule_program(b, UNWIND_RULE(UNWIND_SIGNAL, 0, 0, 0), &b->signal);
-		program = b->signal;
-	} else if (cie->ra_reg != REG_RA) {
+	if (cie->ra_reg != REG_RA) {
 		err = rule_program(b, UNWIND_RULE(UNWIND_BAD, 0, 0, 0), &b->bad);
 		program = b->bad;
 	} else {
