@@ -277,6 +277,9 @@ static const char rules_source[] =
 	"func far\n .zero 8192\n"
 	"func near\n .zero 16\n .cfi_startproc\n .zero 16\n .cfi_endproc\n"
 	"sized work.cold, 16, local\n .zero 16\n"
+	".local plain\nplain:\n .size plain, 16\n .zero 16\n .zero 16\n"
+	".local kind\nkind:\n .size kind, 16\n sized a_kind, 16, local\n .zero 16\n"
+	".globl table\n .type table, %object\n .size table, 16\ntable:\n .zero 16\n"
 	"sized short_one, 8\n sized short_all, 16\n .zero 16\n"
 	"sized first, 32\n .zero 16\n sized second, 32\n .zero 32\n"
 	"sized huge, 0xffffffffffff\n .zero 8\n"
@@ -324,6 +327,10 @@ static void check_rules(struct symtab *tab, const struct rows *r)
 		{ "far", 0, "far" }, { "far", 4095, "far" }, { "far", 4096, NULL }, { "far", 8191, NULL },
 		{ "near", 15, "near" }, { "near", 16, NULL }, { "near", 31, NULL },
 		{ "work.cold", 8, "work.cold" },
+		/* no type, but a size: a function of careless assembly, which a typed one at the same place wins over */
+		{ "plain", 0, "plain" }, { "plain", 15, "plain" }, { "plain", 16, NULL }, { "kind", 0, "a_kind" },
+		/* what says that it is data is data */
+		{ "table", 8, NULL },
 		{ "short_one", 7, "short_one" }, { "short_one", 8, "short_all" }, { "short_one", 15, "short_all" },
 		{ "first", 15, "first" }, { "first", 16, "second" }, { "first", 47, "second" }, { "first", 48, "huge" },
 		{ "huge", 7, "huge" },

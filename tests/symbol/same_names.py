@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# same_names.py tables NAMES FILE CNT [DEBUGFILE]	compares what ebb says (tests/symbol/names) with the symbol tables
+#
+# Reference: readelf's symbols, all that nm shows and their types, of FILE and DEBUGFILE (its own debug file); objdump's
+# names of PLT entries; the table of .eh_frame_hdr. At CNT seeded random addresses of all sections with code, and at the
+# first, the last and the next byte of CNT / 5 random functions, of as many that overlap, and of all odd ones:
+#
+#	covered		by functions with a size: the innermost has the name; which of several names for one place, ebb decides
+#	plt		the entry's name as objdump has it; one of an IFUNC of the file itself has none (*ABS*+0x… there)
+#	sizeless	behind a function without a size (see user/symbol/symtab.c), nothing else begins before the address
+#	data		in a table between functions: it says that it is no function (nm says T, for where it is); nobody's
+#	nobody's	all others: ebb must say file+0xADDRESS
+#
+# The last line says how many there were of each; exit code 1 and lines before it when ebb says anything else.
+import bisect
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+
+SIZELESS_MAX = 4096
+
+
+def run(*argv, text=None):
+    return subprocess.run(argv, input=text, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
+                          universal_newlines=True, errors='surrogateescape').stdout
+
+
+def ask(names, path, addresses, *options):
+    """What ebb says: address -> [(kind, offset, file, line, name)], innermost first."""
+    said = {}
+    for line in run(names, *options, path, text=''.join('%x\n' % a for a in addresses)).splitlines():
+        va, kind, off, file, number, name = line.split('\t')
+        said.setdefault(int(va, 16), []).append((kind, int(off, 16), file, int(number), name))
+    return said
+
+
+def sections_of(path):
+    """Number, name, address, offset in the file, size, flags of what is in memory."""
+    found = []
+    for line in run('readelf', '-WS', path).splitlines():
+        m = re.match(r' *\[ *(\d+)\] (\S+) +(\S+) +([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+) \S+ +([A-Za-z]*) ', line)
+        if m and 'A' in m[7]:
+            found.append((int(m[1]), m[2], int(m[4], 16), int(m[5], 16), int(m[6], 16), m[7]))
+    return found
+
+
+def fde_starts(path, sections):
+    """Where functions begin, of the sorted table of .eh_frame_hdr (LSB, "The .eh_frame_hdr section")."""
+    for _, name, va, off, size, _ in sections:
+        if name == '.eh_frame_hdr':
+            with open(path, 'rb') as f:
+                f.seek(off)
+                data = f.read(size)
+            if data[:4] == b'\x01\x1b\x03\x3b':
+                count = struct.unpack_from('<I', data, 8)[0]
+                return sorted(va + struct.unpack_from('<i', data, 12 + 8 * i)[0] for i in range(count))
+    return []
+
+
+class Reference:
+    def __init__(self, path, debug):
+        self.path = path
+        self.sections = sections_of(path)
+        self.code = [s for s in self.sections if 'X' in s[5]]
+        self.fdes = fde_starts(path, self.sections)
+        self.names = {}         # (start, size) of a function -> its names
+        self.odd = set()        # of those, what is likely to be got wrong: no type, IFUNC
+        self.starts = set()     # of symbols of any kind
+        self.tables = set()     # ranges of data
+        self.plt = {}
+        for file in [path] + debug:
+            self.read_symbols(file)
+        self.functions = sorted(self.names)
+        self.begins = [f[0] for f in self.functions]
+        self.starts = sorted(self.starts)
+        reach = 0
+        self.reach = []         # the furthest end of a function up to each
+        for start, size in self.functions:
+            reach = max(reach, start + size)
+            self.reach.append(reach)
+        self.tables = [t for t in self.tables if self.section_at(t[0])]
+        self.read_plt()
+
+    def section_at(self, va):
+        for s in self.code:
+            if s[2] <= va < s[2] + s[4]:
+                return s
+        return None
+
+    def read_symbols(self, path):
+        for line in run('readelf', '-Ws', path).splitlines():
+            w = line.split()
+            if len(w) < 8 or not w[0].endswith(':') or not w[6].isdigit() or w[3] in ('TLS', 'SECTION', 'FILE'):
+                continue
+            va, size, name = int(w[1], 16), int(w[2], 0), w[7].split('@')[0]
+            if not va or not name or name.startswith('.L') or re.match(r'\$[xdat](\.|$)', name):
+                continue
+            self.starts.add(va)
+            if w[3] == 'OBJECT':
+                self.tables.add((va, va + size))
+            # hand-written assembly may forget the type, and nm takes what is in code for code
+            if w[3] in ('FUNC', 'IFUNC') or (w[3] == 'NOTYPE' and size):
+                section = self.section_at(va)
+                if section:
+                    size = min(size, section[2] + section[4] - va)
+                    self.names.setdefault((va, size), set()).add(name)
+                    if w[3] != 'FUNC':
+                        self.odd.add((va, size))
+
+    def read_plt(self):
+        self.plt_sections = [s for s in self.code if s[1].startswith('.plt')]
+        for section in self.plt_sections:
+            for line in run('objdump', '-d', '-j', section[1], self.path).splitlines():
+                m = re.match(r'([0-9a-f]+) <(.*)>:$', line)
+                if m:
+                    self.plt[int(m[1], 16)] = m[2]
+        self.plt_begins = sorted(self.plt)
+
+    def covering(self, va):
+        """The innermost function with a size."""
+        i = bisect.bisect_right(self.begins, va) - 1
+        best = None
+        while i >= 0 and self.reach[i] > va:
+            start, size = self.functions[i]
+            if best and start < best[0]:
+                break
+            if va < start + size and (not best or size < best[1]):
+                best = (start, size)
+            i -= 1
+        return best
+
+    def sizeless(self, va):
+        i = bisect.bisect_right(self.starts, va) - 1
+        if i < 0:
+            return None
+        start = self.starts[i]
+        if (start, 0) not in self.names or self.covering(start) or va - start >= SIZELESS_MAX:
+            return None
+        if self.section_at(start) != self.section_at(va):
+            return None
+        if bisect.bisect_right(self.fdes, va) != bisect.bisect_right(self.fdes, start):
+            return None
+        return start
+
+    def expect(self, va):
+        """(what it is, its names or None for nobody's, where it begins)"""
+        f = self.covering(va)
+        if f:
+            return 'covered', self.names[f], f[0]
+        if any(s[2] <= va < s[2] + s[4] for s in self.plt_sections):
+            i = bisect.bisect_right(self.plt_begins, va) - 1
+            name = self.plt[self.plt_begins[i]] if i >= 0 else ''
+            # the header has a name only by what follows it; *ABS* is an address, which the file has no dynamic symbol for
+            if name.endswith('@plt') and not name.startswith('*ABS*'):
+                return 'plt', {name.split('@')[0] + '@plt'}, self.plt_begins[i]
+            return 'plt without a name', None, va
+        start = self.sizeless(va)
+        if start is not None:
+            return 'sizeless', self.names[(start, 0)], start
+        if any(low <= va < high for low, high in self.tables):
+            return 'data', None, va
+        return "nobody's", None, va
+
+    def addresses(self, count):
+        total = sum(s[4] for s in self.code)
+        found = set()
+        for _ in range(count):
+            at = random.randrange(total)
+            for s in self.code:
+                if at < s[4]:
+                    found.add(s[2] + at)
+                    break
+                at -= s[4]
+        edges = [f for f in self.functions if f[1]]
+        nested = [f for i, f in enumerate(self.functions) if f[1] and i and self.reach[i - 1] > f[0]]
+        odd = [f for f in sorted(self.odd) if f[1]]
+        for start, size in (random.sample(edges, min(count // 5, len(edges))) + odd +
+                            random.sample(nested, min(count // 5, len(nested)))):
+            found.update(va for va in (start, start + size - 1, start + size) if self.section_at(va))
+        for s in self.plt_sections:
+            found.update(random.sample(range(s[2], s[2] + s[4]), min(count // 10, s[4])))
+        for start, size in self.functions:
+            if not size:
+                found.update(va for va in (start, start + 1, start + 4095, start + 4096) if self.section_at(va))
+        return sorted(found)
+
+
+def compare_tables(names, path, count, debug):
+    ref = Reference(path, debug)
+    base = os.path.basename(path)
+    addresses = ref.addresses(count)
+    said = ask(names, path, addresses, '-m')
+    counts, wrong = {}, 0
+    for va in addresses:
+        what, want, start = ref.expect(va)
+        counts[what] = counts.get(what, 0) + 1
+        if va not in said:
+            got, good = 'nothing', False
+        else:
+            kind, off, _, _, got = said[va][-1]
+            good = (kind == 'known' and got in want and off == va - start) if want else \
+                   (kind == 'place' and got == '%s+0x%x' % (base, va))
+        if not good:
+            wrong += 1
+            if wrong <= 20:
+                print('%x: ebb says %s, want %s (%s)' % (va, said.get(va), sorted(want)[:4] if want else None, what))
+    print('%d addresses: %s; %d differ' % (len(addresses), ', '.join('%d %s' % (counts[k], k) for k in sorted(counts)), wrong))
+    return wrong or counts.get('covered', 0) < count // 2
+
+
+def main():
+    random.seed(20240229)
+    mode, names, path, count = sys.argv[1], sys.argv[2], os.path.realpath(sys.argv[3]), int(sys.argv[4])
+    if mode == 'tables':
+        return 1 if compare_tables(names, path, count, sys.argv[5:]) else 0
+    return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
