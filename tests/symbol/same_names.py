@@ -13,6 +13,12 @@
 #	data		in a table between functions: it says that it is no function (nm says T, for where it is); nobody's
 #	nobody's	all others: ebb must say file+0xADDRESS
 #
+# same_names.py lines NAMES FILE CNT [DEBUGFILE]	compares inlined functions and source lines with addr2line -i -f
+#
+# At CNT seeded random addresses that functions with a size cover: as many frames, each with the same file:line; the same
+# names of all inlined functions, mangled and (-C) readable. The function itself has the symbol's name: that of DWARF, or an
+# alias of it, or it with a suffix that DWARF does not know (.cold, .part.0), each counted.
+#
 # The last line says how many there were of each; exit code 1 and lines before it when ebb says anything else.
 import bisect
 import os
@@ -166,16 +172,19 @@ class Reference:
             return 'data', None, va
         return "nobody's", None, va
 
-    def addresses(self, count):
+    def random_addresses(self, count):
         total = sum(s[4] for s in self.code)
         found = set()
-        for _ in range(count):
-            at = random.randrange(total)
+        for at in random.sample(range(total), min(count, total)):
             for s in self.code:
                 if at < s[4]:
                     found.add(s[2] + at)
                     break
                 at -= s[4]
+        return found
+
+    def addresses(self, count):
+        found = self.random_addresses(count)
         edges = [f for f in self.functions if f[1]]
         nested = [f for i, f in enumerate(self.functions) if f[1] and i and self.reach[i - 1] > f[0]]
         odd = [f for f in sorted(self.odd) if f[1]]
@@ -192,6 +201,7 @@ class Reference:
 
 def compare_tables(names, path, count, debug):
     ref = Reference(path, debug)
+    minimum = count // 10 if ref.names else 0
     base = os.path.basename(path)
     addresses = ref.addresses(count)
     said = ask(names, path, addresses, '-m')
@@ -210,7 +220,126 @@ def compare_tables(names, path, count, debug):
             if wrong <= 20:
                 print('%x: ebb says %s, want %s (%s)' % (va, said.get(va), sorted(want)[:4] if want else None, what))
     print('%d addresses: %s; %d differ' % (len(addresses), ', '.join('%d %s' % (counts[k], k) for k in sorted(counts)), wrong))
-    return wrong or counts.get('covered', 0) < count // 2
+    return wrong or counts.get('covered', 0) < minimum
+
+
+def addr2line(path, addresses, *options):
+    """address -> [(name, file, line)], innermost first; None and 0 for what is not known."""
+    found, frames, name = {}, None, None
+    for line in run('addr2line', '-a', '-i', '-f', *options, '-e', path,
+                    text=''.join('%x\n' % a for a in addresses)).splitlines():
+        if re.match('0x[0-9a-f]+$', line):
+            frames, name = found.setdefault(int(line, 16), []), None
+        elif name is None:
+            name = line
+        else:
+            file, number = re.sub(r' \(discriminator \d+\)$', '', line).rsplit(':', 1)
+            frames.append((None if name == '??' else name, None if file == '??' else file,
+                           int(number) if number.isdigit() else 0))
+            name = None
+    return found
+
+
+def same_file(ours, theirs):
+    """Equal; or what stands in the folder of the compilation itself: binutils puts a relative one in front of it twice."""
+    if ours == theirs:
+        return True
+    return bool(ours and theirs and ours[0] != '/' and theirs.endswith('/' + ours) and
+                ours.startswith(theirs[:-len(ours)]))
+
+
+def same_structor(a, b):
+    """Mangled names that differ in the kind of a constructor or destructor: C4 stands for all of one in DWARF."""
+    return len(a) == len(b) and all(x == y or (i and a[i - 1] in 'CD' and x in '0125' and y == '4')
+                                    for i, (x, y) in enumerate(zip(a, b)))
+
+
+def same_function(ours, theirs, readable, aliases):
+    """The symbol's name and DWARF's: how they are the same, or None."""
+    if ours == theirs:
+        return 'same'
+    if theirs is None and '_GLOBAL__N_' in ours:
+        return 'local'
+    if theirs in aliases:
+        return 'alias'
+    base = re.sub(r'(\.(cold|part|isra|constprop|lto_priv|localalias)(\.\d+)*)+$', '', ours)
+    if base == theirs:
+        return 'suffix'
+    if same_structor(base, theirs):
+        return 'structor'
+    # GCC leaves the linkage names of local functions out
+    if ours.startswith('_Z') and re.search('(^|::)' + re.escape(theirs) + r'(\[abi:\w+\])?[(<]', readable):
+        return 'bare'
+    return None
+
+
+class Lines:
+    """What readelf decodes of .debug_line, where addr2line has another file for the same line: a second opinion."""
+    def __init__(self, path):
+        self.path, self.rows = path, None
+
+    def read(self):
+        self.rows, unit = {}, None
+        for line in run('readelf', '--debug-dump=decodedline', self.path).splitlines():
+            m = re.match(r'(\S+) +(\d+) +(0x[0-9a-f]+|0) ', line)
+            if m:
+                self.rows.setdefault(int(m[3], 16), set()).add((m[1], int(m[2])))
+        self.begins = sorted(self.rows)
+
+    def agrees(self, va, file, number):
+        if self.rows is None:
+            self.read()
+        i = bisect.bisect_right(self.begins, va) - 1
+        return i >= 0 and (os.path.basename(file), number) in self.rows[self.begins[i]]
+
+
+def compare_frames(va, ours, theirs, readable, aliases, lines):
+    """How they are the same, or None. Where there is no line, binutils names the object file (STT_FILE): not compared."""
+    if len(ours) != len(theirs):
+        return None
+    # a function that is local to a C++ file has no linkage name: there addr2line says the symbol that covers the address,
+    # also of what is inlined there, or nothing (llvm-symbolizer and ebb say what DW_AT_name has)
+    odd = [a[0] != b[0] for a, b in zip(ours[:-1], theirs)]
+    if any(o and (a[0].startswith('_Z') or (b[0] and b[0] not in aliases)) for o, a, b in zip(odd, ours, theirs)):
+        return None
+    how = same_function(ours[-1][0], theirs[-1][0], readable, aliases)
+    for i, (a, b) in enumerate(zip(ours, theirs)):
+        if a[2] != b[2]:
+            return None
+        if a[2] and not same_file(a[1], b[1]):
+            # of a function whose body is in an included file addr2line says the including one, with the line of the other
+            if i or not how or not lines.agrees(va, a[1], a[2]):
+                return None
+            how = 'other file'
+    if how and any(odd):
+        how = 'local'
+    return how and how + (' inlined' if len(ours) > 1 else '')
+
+
+def compare_lines(names, path, count, debug):
+    ref = Reference(path, debug)
+    addresses = sorted(va for va in ref.random_addresses(count) if ref.covering(va))
+    where = (debug or [path])[0]
+    ours, theirs = ask(names, path, addresses, '-m'), addr2line(where, addresses)
+    readable, shown = ask(names, path, addresses), addr2line(where, addresses, '-C')
+    lines = Lines(where)
+    counts, wrong = {}, 0
+    for va in addresses:
+        aliases = ref.names[ref.covering(va)]
+        pairs = [([(n, None if f == '-' else f, l) for _, _, f, l, n in said], expected) for said, expected in
+                 ((ours[va], theirs[va]), (readable[va], shown[va]))]
+        how = compare_frames(va, *pairs[0], readable[va][-1][4], aliases, lines)
+        # readable names: of the inlined ones, since the last one may be an alias
+        if how and not how.startswith('local') and [x[0] for x in pairs[1][0][:-1]] != [x[0] for x in pairs[1][1][:-1]]:
+            how = None
+        counts[how or 'other'] = counts.get(how or 'other', 0) + 1
+        if not how:
+            wrong += 1
+            if wrong <= 10:
+                for a, b in pairs:
+                    print('%x\n    ebb       %s\n    addr2line %s' % (va, a, b))
+    print('%d addresses: %s; %d differ' % (len(addresses), ', '.join('%d %s' % (counts[k], k) for k in sorted(counts)), wrong))
+    return wrong or len(addresses) < count // 2
 
 
 def main():
@@ -218,6 +347,8 @@ def main():
     mode, names, path, count = sys.argv[1], sys.argv[2], os.path.realpath(sys.argv[3]), int(sys.argv[4])
     if mode == 'tables':
         return 1 if compare_tables(names, path, count, sys.argv[5:]) else 0
+    if mode == 'lines':
+        return 1 if compare_lines(names, path, count, sys.argv[5:]) else 0
     return 2
 
 

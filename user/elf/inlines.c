@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hashmap.h"
+#include "base/text.h"
 #include "elf/image.h"
 #include "elf/image_private.h"
 #include "elf/inlines.h"
@@ -50,6 +52,9 @@ struct inlines {
 	size_t ranges_cnt, ranges_size;
 	struct unit *units;
 	size_t units_cnt, units_size;
+	struct hashmap *joined;	/* {file, folder} as DWARF has them, by where they stand -> the path, in strings */
+	char **strings;		/* owned */
+	size_t strings_cnt, strings_size;
 };
 
 /* Room for one more; false when memory is short. */
@@ -107,6 +112,9 @@ int inlines_new(struct image *img, struct inlines **ret)
 	if (!in)
 		return -ENOMEM;
 	in->img = image_ref(img);
+	in->joined = hashmap_new();
+	if (!in->joined)
+		err = -ENOMEM;
 	in->dwarf = image_has_section(img, ".debug_info") ? dwarf_begin_elf(img->elf, DWARF_C_READ, NULL) : NULL;
 	while (!err && in->dwarf && !dwarf_get_units(in->dwarf, cu, &cu, NULL, &type, &die, NULL))
 		if (type == DW_UT_compile || type == DW_UT_skeleton)
@@ -128,6 +136,10 @@ struct inlines *inlines_free(struct inlines *in)
 		return NULL;
 	for (size_t i = 0; i < in->units_cnt; i++)
 		free(in->units[i].scopes);
+	for (size_t i = 0; i < in->strings_cnt; i++)
+		free(in->strings[i]);
+	free(in->strings);
+	hashmap_free(in->joined);
 	free(in->units);
 	free(in->ranges);
 	dwarf_end(in->dwarf);
@@ -267,8 +279,37 @@ static const char *die_name(Dwarf_Die *die)
 	return name ? name : dwarf_diename(die);
 }
 
+/*
+ * The path of a source file: a relative one is seen from the folder of the compilation. What lies in that itself has it in
+ * its path already, which shows only where the folder is relative, too.
+ */
+static const char *path_join(struct inlines *in, Dwarf_Die *unit, const char *file)
+{
+	Dwarf_Attribute attr;
+	const char *folder = file && *file != '/' ? dwarf_formstring(dwarf_attr(unit, DW_AT_comp_dir, &attr)) : NULL;
+	const char *const key[] = { file, folder };
+	size_t len = folder ? strlen(folder) : 0;
+	struct text path = { 0 };
+	uint64_t known;
+
+	while (len > 1 && folder[len - 1] == '/')
+		len--;
+	if (!len || (!strncmp(file, folder, len) && file[len] == '/'))
+		return file;
+	if (hashmap_get(in->joined, key, sizeof(key), &known))
+		return (const char *)(uintptr_t)known;
+	text_add_len(&path, folder, len);
+	text_printf(&path, "/%s", file);
+	if (path.failed || !grow(&in->strings, in->strings_cnt, &in->strings_size, sizeof(*in->strings)) ||
+	    hashmap_put(in->joined, key, sizeof(key), (uintptr_t)path.str)) {
+		text_free(&path);
+		return file;
+	}
+	return in->strings[in->strings_cnt++] = path.str;
+}
+
 /* Where an inlined function was called from. */
-static void call_site(Dwarf_Die *unit, Dwarf_Die *die, struct inlines_frame *ret)
+static void call_site(struct inlines *in, Dwarf_Die *unit, Dwarf_Die *die, struct inlines_frame *ret)
 {
 	Dwarf_Attribute attr;
 	Dwarf_Files *files;
@@ -279,17 +320,17 @@ static void call_site(Dwarf_Die *unit, Dwarf_Die *die, struct inlines_frame *ret
 		ret->line = line;
 	if (!dwarf_formudata(dwarf_attr(die, DW_AT_call_file, &attr), &file) && !dwarf_getsrcfiles(unit, &files, &cnt) &&
 	    file < cnt)
-		ret->file = dwarf_filesrc(files, file, NULL, NULL);
+		ret->file = path_join(in, unit, dwarf_filesrc(files, file, NULL, NULL));
 }
 
-static void source_line(Dwarf_Die *unit, uint64_t va, struct inlines_frame *ret)
+static void source_line(struct inlines *in, Dwarf_Die *unit, uint64_t va, struct inlines_frame *ret)
 {
 	Dwarf_Line *line = dwarf_getsrc_die(unit, va);
 	int number;
 
 	if (!line)
 		return;
-	ret->file = dwarf_linesrc(line, NULL, NULL);
+	ret->file = path_join(in, unit, dwarf_linesrc(line, NULL, NULL));
 	if (!dwarf_lineno(line, &number) && number > 0)
 		ret->line = number;
 }
@@ -306,7 +347,7 @@ void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
 		return;
 	if (!u->read)
 		unit_read(in, u);
-	source_line(&unit, va, &place);
+	source_line(in, &unit, va, &place);
 	for (at = scope_find(u, va); at != NO_SCOPE; at = u->scopes[at].outer) {
 		if (va >= u->scopes[at].high || !dwarf_offdie(in->dwarf, u->scopes[at].die, &die))
 			continue;
@@ -317,7 +358,7 @@ void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
 		if (!u->scopes[at].inlined)
 			return;
 		place = (struct inlines_frame){ 0 };
-		call_site(&unit, &die, &place);
+		call_site(in, &unit, &die, &place);
 	}
 	/* a line, but no function: it is in the last frame, without a name */
 	if (place.line && ret->cnt <= INLINES_MAX)

@@ -16,7 +16,7 @@ struct inlines;
 /* One function at an address. Strings live as long as the object. */
 struct inlines_frame {
 	const char *name;	/* linkage name if there is one; NULL = DWARF has none */
-	const char *file;	/* where in it the address, or the call of the next inner one, is; NULL = not known */
+	const char *file;	/* where in it the address, or the call of the next inner one, is, with its folder; NULL = not known */
 	uint32_t line;		/* 0 = not known */
 };
 
