@@ -13,6 +13,7 @@
 #include "elf/image.h"
 #include "elf/image_private.h"
 
+#define CRC_BYTES_MAX	((size_t)2 << 30)	/* seconds; what is larger has a build id */
 #define MINI_BYTES_MAX	(64u << 20)	/* a browser's has 5 */
 #define MINI_MEMORY_MAX	(128u << 20)	/* of the decoder: xz -9 needs 65 MiB */
 
@@ -62,7 +63,7 @@ bool debug_file_matches(const struct image *img, const struct image *debug)
 
 	if (len)
 		return len == its_len && !memcmp(id, its_id, len);
-	return debug_file_link(img, &crc) && crc32_z(0, debug->bytes, debug->len) == crc;
+	return debug_file_link(img, &crc) && debug->len <= CRC_BYTES_MAX && crc32_z(0, debug->bytes, debug->len) == crc;
 }
 
 /* Decodes into a buffer that grows; bombs end at MINI_BYTES_MAX. */

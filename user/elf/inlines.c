@@ -4,7 +4,10 @@
  *	scopes    of one unit: ranges of its functions and of what is inlined in them, sorted by start, the outer one first;
  *	          each knows the nearest one before it that encloses it
  *
- * DIEs come from a file that may lie: depth, number and repetition are bounded, cycles end there.
+ * DIEs come from a file that may lie: depth, number and repetition are bounded, cycles end there. Where a bound is met, less
+ * is known: a name without inlined functions.
+ *
+ * What the linker left out begins at 0 (ld; lld says -1), where no code is: it is nowhere.
  */
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -21,8 +24,11 @@
 
 #define DEPTH_MAX	256
 #define SCOPES_MAX	(1u << 20)	/* of one unit; the largest seen (V8, one file) has 200,000 */
-#define DIES_MAX	(16u << 20)	/* of one unit that are looked at */
+#define SCOPES_KEPT_MAX	(4u << 20)	/* of all units, 40 bytes each: when there are more, all are forgotten, and read again */
+#define STEPS_MAX	(64u << 20)	/* DIEs and ranges of all units; some 700 MB of .debug_info, at ebb's 11 bytes a DIE */
 #define UNITS_MAX	(1u << 20)
+#define RANGES_MAX	(2u << 20)	/* of all units */
+#define OUTER_MAX	(4 * DEPTH_MAX)	/* scopes that an address is looked for in; where they are nested there are DEPTH_MAX */
 #define NO_SCOPE	UINT32_MAX
 
 struct unit_range {
@@ -40,6 +46,7 @@ struct scope {
 
 struct unit {
 	Dwarf_Off die;
+	uint64_t bytes;		/* a DIE has one at least */
 	bool read;
 	struct scope *scopes;
 	uint32_t scopes_cnt, scopes_size;
@@ -52,6 +59,8 @@ struct inlines {
 	size_t ranges_cnt, ranges_size;
 	struct unit *units;
 	size_t units_cnt, units_size;
+	uint32_t steps_left;	/* of STEPS_MAX */
+	size_t scopes_cnt;	/* of all units */
 	struct hashmap *joined;	/* {file, folder} as DWARF has them, by where they stand -> the path, in strings */
 	char **strings;		/* owned */
 	size_t strings_cnt, strings_size;
@@ -73,6 +82,20 @@ static bool grow(void *list, size_t cnt, size_t *size, size_t bytes)
 	return true;
 }
 
+/* One of STEPS_MAX; false when there are no more. */
+static bool step(struct inlines *in)
+{
+	return in->steps_left && --in->steps_left;
+}
+
+static uint64_t unit_bytes(Dwarf *dwarf, Dwarf_Die *die)
+{
+	Dwarf_Off start = dwarf_dieoffset(die) - dwarf_cuoffset(die), next;
+	size_t head_bytes;
+
+	return dwarf_nextcu(dwarf, start, &next, &head_bytes, NULL, NULL, NULL) || next <= start ? 0 : next - start;
+}
+
 static int unit_add(struct inlines *in, Dwarf_Die *die)
 {
 	ptrdiff_t off = 0;
@@ -82,9 +105,9 @@ static int unit_add(struct inlines *in, Dwarf_Die *die)
 		return 0;
 	if (!grow(&in->units, in->units_cnt, &in->units_size, sizeof(*in->units)))
 		return -ENOMEM;
-	in->units[in->units_cnt] = (struct unit){ .die = dwarf_dieoffset(die) };
-	while ((off = dwarf_ranges(die, off, &base, &low, &high)) > 0) {
-		if (low >= high)
+	in->units[in->units_cnt] = (struct unit){ .die = dwarf_dieoffset(die), .bytes = unit_bytes(in->dwarf, die) };
+	while ((off = dwarf_ranges(die, off, &base, &low, &high)) > 0 && step(in) && in->ranges_cnt < RANGES_MAX) {
+		if (low >= high || !low)
 			continue;
 		if (!grow(&in->ranges, in->ranges_cnt, &in->ranges_size, sizeof(*in->ranges)))
 			return -ENOMEM;
@@ -112,6 +135,7 @@ int inlines_new(struct image *img, struct inlines **ret)
 	if (!in)
 		return -ENOMEM;
 	in->img = image_ref(img);
+	in->steps_left = STEPS_MAX;
 	in->joined = hashmap_new();
 	if (!in->joined)
 		err = -ENOMEM;
@@ -148,22 +172,26 @@ struct inlines *inlines_free(struct inlines *in)
 	return NULL;
 }
 
-static void scopes_add(struct unit *u, Dwarf_Die *die, uint32_t depth, bool inlined)
+/* False when it is enough. */
+static bool scopes_add(struct inlines *in, struct unit *u, Dwarf_Die *die, uint32_t depth, bool inlined)
 {
 	Dwarf_Addr base, low, high;
 	ptrdiff_t off = 0;
 	size_t size = u->scopes_size;
 
 	while ((off = dwarf_ranges(die, off, &base, &low, &high)) > 0) {
-		if (low >= high || u->scopes_cnt >= SCOPES_MAX)
+		if (!step(in) || u->scopes_cnt == SCOPES_MAX)
+			return false;
+		if (low >= high || !low)
 			continue;
 		if (!grow(&u->scopes, u->scopes_cnt, &size, sizeof(*u->scopes)))
-			return;
+			return false;
 		u->scopes_size = size;
 		u->scopes[u->scopes_cnt++] = (struct scope){
 			.low = low, .high = high, .die = dwarf_dieoffset(die), .depth = depth, .inlined = inlined,
 		};
 	}
+	return true;
 }
 
 /* What of a unit may hold functions. */
@@ -175,19 +203,21 @@ static bool is_container(int tag)
 }
 
 /* Depth first, without recursion: the parents of the DIE that is looked at. */
-static void unit_walk(struct unit *u, Dwarf_Die *root)
+static void unit_walk(struct inlines *in, struct unit *u, Dwarf_Die *root)
 {
 	Dwarf_Die stack[DEPTH_MAX];
-	uint32_t depth = 0, dies_cnt = 0;
+	uint64_t dies_left = u->bytes;
+	uint32_t depth = 0;
 
 	if (dwarf_child(root, &stack[0]))
 		return;
 	for (;;) {
 		int tag = dwarf_tag(&stack[depth]);
 
-		if (tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine)
-			scopes_add(u, &stack[depth], depth, tag == DW_TAG_inlined_subroutine);
-		if (++dies_cnt > DIES_MAX)
+		if (!dies_left-- || !step(in))
+			return;
+		if ((tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine) &&
+		    !scopes_add(in, u, &stack[depth], depth, tag == DW_TAG_inlined_subroutine))
 			return;
 		if (is_container(tag) && depth + 1 < DEPTH_MAX && !dwarf_child(&stack[depth], &stack[depth + 1])) {
 			depth++;
@@ -212,15 +242,27 @@ static int scope_compare(const void *pa, const void *pb)
 	return (a->depth > b->depth) - (a->depth < b->depth);
 }
 
+static void scopes_forget(struct inlines *in)
+{
+	for (size_t i = 0; i < in->units_cnt; i++) {
+		free(in->units[i].scopes);
+		in->units[i] = (struct unit){ .die = in->units[i].die, .bytes = in->units[i].bytes };
+	}
+	in->scopes_cnt = 0;
+}
+
 static void unit_read(struct inlines *in, struct unit *u)
 {
 	uint32_t open = NO_SCOPE;
 	Dwarf_Die die;
 
+	if (in->scopes_cnt > SCOPES_KEPT_MAX)
+		scopes_forget(in);
 	u->read = true;
 	if (!dwarf_offdie(in->dwarf, u->die, &die))
 		return;
-	unit_walk(u, &die);
+	unit_walk(in, u, &die);
+	in->scopes_cnt += u->scopes_cnt;
 	if (u->scopes_cnt)
 		qsort(u->scopes, u->scopes_cnt, sizeof(*u->scopes), scope_compare);
 	for (uint32_t i = 0; i < u->scopes_cnt; i++) {
@@ -252,7 +294,7 @@ static struct unit *unit_find(struct inlines *in, uint64_t va)
 /* The innermost scope that covers va. */
 static uint32_t scope_find(const struct unit *u, uint64_t va)
 {
-	uint32_t low = 0, high = u->scopes_cnt, at;
+	uint32_t low = 0, high = u->scopes_cnt, at, left = OUTER_MAX;
 
 	while (low < high) {
 		uint32_t middle = (low + high) / 2;
@@ -264,7 +306,7 @@ static uint32_t scope_find(const struct unit *u, uint64_t va)
 	}
 	at = low ? low - 1 : NO_SCOPE;
 	while (at != NO_SCOPE && va >= u->scopes[at].high)
-		at = u->scopes[at].outer;
+		at = left-- ? u->scopes[at].outer : NO_SCOPE;
 	return at;
 }
 
@@ -340,7 +382,7 @@ void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
 	struct unit *u = unit_find(in, va);
 	struct inlines_frame place = { 0 };
 	Dwarf_Die unit, die;
-	uint32_t at;
+	uint32_t at, left = OUTER_MAX;
 
 	ret->cnt = 0;
 	if (!u || !dwarf_offdie(in->dwarf, u->die, &unit))
@@ -348,7 +390,7 @@ void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
 	if (!u->read)
 		unit_read(in, u);
 	source_line(in, &unit, va, &place);
-	for (at = scope_find(u, va); at != NO_SCOPE; at = u->scopes[at].outer) {
+	for (at = scope_find(u, va); at != NO_SCOPE && left--; at = u->scopes[at].outer) {
 		if (va >= u->scopes[at].high || !dwarf_offdie(in->dwarf, u->scopes[at].die, &die))
 			continue;
 		place.name = die_name(&die);

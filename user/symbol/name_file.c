@@ -33,6 +33,13 @@ bool name_file_wants_debug(const struct name_file *f)
 	return !f->debug && !(image_has_symtab(f->img) && image_has_section(f->img, ".debug_info"));
 }
 
+/* A file that is its own debug file, by its link, says nothing new, and another one may. */
+static bool says_more(const struct image *img, const struct image *debug)
+{
+	return (image_has_symtab(debug) && !image_has_symtab(img)) ||
+	       (image_has_section(debug, ".debug_info") && !image_has_section(img, ".debug_info"));
+}
+
 int name_file_add_debug(struct name_file *f, int fd)
 {
 	struct image *debug;
@@ -40,7 +47,7 @@ int name_file_add_debug(struct name_file *f, int fd)
 
 	if (err)
 		return err;
-	if (f->debug || !debug_file_matches(f->img, debug)) {
+	if (f->debug || !says_more(f->img, debug) || !debug_file_matches(f->img, debug)) {
 		image_free(debug);
 		return -ENOEXEC;
 	}

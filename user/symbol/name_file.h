@@ -28,7 +28,7 @@ void name_file_close(struct name_file *f);
 
 /* Whether a file with more symbols or with DWARF would say more. */
 bool name_file_wants_debug(const struct name_file *f);
-/* Takes the file behind fd as the one that was split off. -ENOEXEC: it is of another file. */
+/* Takes the file behind fd as the one that was split off. -ENOEXEC: it is of another file, or says nothing new. */
 int name_file_add_debug(struct name_file *f, int fd);
 
 /* What stands at va; innermost first, raw names. -ENOENT: nothing is known. -ENOMEM. */

@@ -16,6 +16,8 @@
 #include "symbol/names.h"
 
 #define FILES_MAX	128	/* that the worker keeps, the last used */
+#define STRING_BYTES_MAX	(64u << 10)	/* the rest is cut off; node's longest name has 483 bytes */
+#define ANSWERS_BYTES_MAX	(64u << 20)	/* for what is asked at once; a file may have any names: no more answers */
 
 struct request_head {
 	uint64_t file_key;
@@ -79,10 +81,17 @@ static void wish_fill(const struct name_file *f, struct names_wish *ret)
 	ret->build_id_len = image_build_id(f->img, &id);
 	if (ret->build_id_len > sizeof(ret->build_id))
 		ret->build_id_len = 0;
-	memcpy(ret->build_id, id, ret->build_id_len);
+	if (ret->build_id_len)
+		memcpy(ret->build_id, id, ret->build_id_len);
 	link = debug_file_link(f->img, &crc);
 	if (link && strlen(link) < sizeof(ret->link))
 		strcpy(ret->link, link);
+}
+
+static void string_write(struct text *reply, const char *str)
+{
+	text_add_len(reply, str, strnlen(str, STRING_BYTES_MAX));
+	text_add_len(reply, "", 1);
 }
 
 static int frame_write(const struct inlines_frame *f, uint64_t off, bool no_demangle, struct text *reply)
@@ -94,9 +103,8 @@ static int frame_write(const struct inlines_frame *f, uint64_t off, bool no_dema
 	if (!no_demangle && demangle_name(name, &readable) == -ENOMEM)
 		return -ENOMEM;
 	text_add_len(reply, (const char *)&head, sizeof(head));
-	name = readable ? readable : name;
-	text_add_len(reply, name, strlen(name) + 1);
-	text_add_len(reply, f->file ? f->file : "", f->file ? strlen(f->file) + 1 : 1);
+	string_write(reply, readable ? readable : name);
+	string_write(reply, f->file ? f->file : "");
 	free(readable);
 	return 0;
 }
@@ -105,7 +113,7 @@ static int answer_write(struct name_file *f, uint64_t va, const struct request_h
 {
 	struct name_file_answer answer;
 	uint32_t cnt;
-	int err = name_file_find(f, va, head->no_inline, &answer);
+	int err = reply->len > ANSWERS_BYTES_MAX ? -ENOENT : name_file_find(f, va, head->no_inline, &answer);
 
 	if (err && err != -ENOENT)
 		return err;
