@@ -2,6 +2,7 @@
 /*
  * Names through the worker: what several processes share, what is remembered, and what becomes of files that lie.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -10,12 +11,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "child.h"
-#include "elf/image.h"
 #include "resolve.h"
 #include "symbol/symbol.h"
 #include "test.h"
@@ -187,44 +188,78 @@ static int on_long_name(void *ctx, uint32_t i, const struct names_frame *frames,
 	return 0;
 }
 
-static int find_long(const struct image_symbol *sym, void *ctx)
+#define LONG_CNT 3000
+
+/* Gives function i the end of the long name that begins at its byte i. */
+static uint64_t names_lengthen(unsigned char *data)
 {
-	if (!strncmp(sym->name, "aaaaaaaa", 8))
-		*(uint64_t *)ctx = sym->va;
-	return 0;
+	Elf64_Ehdr *head = (Elf64_Ehdr *)data;
+	Elf64_Shdr *sections = (Elf64_Shdr *)(data + head->e_shoff);
+	uint32_t longest = 0, found = 0;
+	uint64_t va = 0;
+
+	for (int i = 0; i < head->e_shnum; i++) {
+		Elf64_Sym *sym = (Elf64_Sym *)(data + sections[i].sh_offset), *end = sym + sections[i].sh_size / sizeof(*sym);
+		const char *strings = (const char *)data + sections[sections[i].sh_link].sh_offset;
+
+		if (sections[i].sh_type != SHT_SYMTAB && sections[i].sh_type != SHT_DYNSYM)
+			continue;
+		found = longest = 0;
+		for (Elf64_Sym *s = sym; s < end; s++)
+			if (!strncmp(strings + s->st_name, "aaaaaaaa", 8))
+				longest = s->st_name;
+		for (Elf64_Sym *s = sym; s < end; s++)
+			if (ELF64_ST_TYPE(s->st_info) == STT_FUNC) {
+				va = !va || s->st_value < va ? s->st_value : va;
+				s->st_name = longest + found++;
+			}
+	}
+	CHECK(longest && found == LONG_CNT + 1);
+	return va;
 }
 
-/* A name of 200 KB, asked for 5,000 times: it is cut, and at 64 MB it is enough. */
+/* A name of 200 KB, and 3,000 functions that have the ends of it: names are cut, and at 64 MB there are enough of them. */
 TEST(long_names)
 {
-	static uint64_t vas[5000];
-	struct names_question q = { .file_key = 1, .no_debug = true, .vas = vas, .vas_cnt = 5000 };
+	static uint64_t vas[LONG_CNT];
+	struct names_question q = { .file_key = 1, .no_debug = true, .no_demangle = true, .vas = vas, .vas_cnt = LONG_CNT };
 	struct text source = { 0 };
 	struct names_wish wish;
 	struct worker *w = NULL;
-	struct image *img;
 	struct sum sum = { 0 };
+	unsigned char *data;
+	struct stat st;
 	char *path;
 
 	text_add(&source, "void ");
 	for (int i = 0; i < 200000; i++)
 		text_add(&source, "a");
-	text_add(&source, "(void) { __asm__ volatile(\".zero 5000\"); }\n");
+	text_add(&source, "(void) { }\n");
+	for (int i = 0; i < LONG_CNT; i++)
+		text_printf(&source, "void f%d(void) { }\n", i);
 	path = child_build("long.so", "cc", source.str, "-shared -nostdlib");
-	q.fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	q.fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
 	text_free(&source);
 	free(path);
-	if (!CHECK(q.fd >= 0) || !CHECK_EQ(image_open(q.fd, &img), 0))
+	if (!CHECK(q.fd >= 0) || !CHECK_EQ(fstat(q.fd, &st), 0))
 		return;
-	image_each_symbol(img, find_long, &vas[0]);
-	image_free(img);
-	for (uint32_t i = 1; i < 5000; i++)
-		vas[i] = vas[0] + i;
+	data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, q.fd, 0);
+	vas[0] = names_lengthen(data);
+	munmap(data, st.st_size);
+	/* each is that long at least */
+	for (uint32_t i = 1; i < LONG_CNT; i++)
+		vas[i] = vas[0] + 2 * i;
 	CHECK_EQ(worker_start(&resolve_service, &w), 0);
 	CHECK_EQ(names_ask(w, &q, &wish, on_long_name, &sum), 0);
 	CHECK_EQ(sum.longest, 65536);
 	CHECK(sum.bytes > 60 << 20 && sum.bytes < 70 << 20);
 	CHECK_EQ(sum.cnt, sum.bytes / sum.longest);
+	/* the same name again and again is there once */
+	for (uint32_t i = 1; i < LONG_CNT; i++)
+		vas[i] = vas[0];
+	sum = (struct sum){ 0 };
+	CHECK_EQ(names_ask(w, &q, &wish, on_long_name, &sum), 0);
+	CHECK_EQ(sum.cnt, LONG_CNT);
 	worker_stop(w);
 	close(q.fd);
 }

@@ -22,7 +22,7 @@ bool hashmap_get(const struct hashmap *map, const void *key, size_t len, uint64_
 int hashmap_put(struct hashmap *map, const void *key, size_t len, uint64_t value);
 size_t hashmap_count(const struct hashmap *map);
 
-/* FNV-1a with a final mix, the map's own hash. */
+/* The map's own hash: words are mixed as MurmurHash does it. Not the same on machines of another byte order. */
 uint64_t hash_bytes(const void *data, size_t len);
 
 #endif

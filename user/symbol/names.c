@@ -2,12 +2,16 @@
 /*
  *	request  head │ vas
  *	reply    wish                                       (when it wants the debug file first)
- *	         wish │ for each va: cnt │ cnt frames: number parts │ name \0 │ file \0
+ *	         wish │ for each va: cnt │ cnt frames: numbers │ name \0 │ file \0
+ *
+ * Names and files have numbers in a reply, from 1 in the order of their first appearance, and are in it only there: many
+ * addresses are in one function, and it is demangled once. 0 is none.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hashmap.h"
 #include "elf/debug_file.h"
 #include "elf/image.h"
 #include "elf/parser_ops.h"
@@ -28,7 +32,8 @@ struct request_head {
 struct frame_head {
 	uint64_t off;
 	uint32_t line;
-	uint32_t has_file;
+	uint32_t name, file;	/* their numbers */
+	uint32_t padding;
 };
 
 struct kept_file {
@@ -94,34 +99,72 @@ static void string_write(struct text *reply, const char *str)
 	text_add_len(reply, "", 1);
 }
 
-static int frame_write(const struct inlines_frame *f, uint64_t off, bool no_demangle, struct text *reply)
+/* A reply that is written, and which strings are in it, by where the file has them. */
+struct writer {
+	struct text *reply;
+	struct hashmap *numbers;
+	bool no_demangle;
+};
+
+/* The number of a string, and whether it is new. */
+static int number_of(struct writer *w, const char *str, uint32_t *ret, bool *ret_new)
 {
-	const struct frame_head head = { .off = off, .line = f->line, .has_file = f->file != NULL };
-	const char *name = f->name ? f->name : "?";
+	uint64_t number;
+
+	*ret_new = false;
+	*ret = 0;
+	if (!str)
+		return 0;
+	*ret_new = !hashmap_get(w->numbers, &str, sizeof(str), &number);
+	if (*ret_new)
+		number = hashmap_count(w->numbers) + 1;
+	*ret = number;
+	return *ret_new ? hashmap_put(w->numbers, &str, sizeof(str), number) : 0;
+}
+
+static int name_write(struct writer *w, const char *name)
+{
 	char *readable = NULL;
 
-	if (!no_demangle && demangle_name(name, &readable) == -ENOMEM)
+	if (!w->no_demangle && demangle_name(name, &readable) == -ENOMEM)
 		return -ENOMEM;
-	text_add_len(reply, (const char *)&head, sizeof(head));
-	string_write(reply, readable ? readable : name);
-	string_write(reply, f->file ? f->file : "");
+	string_write(w->reply, readable ? readable : name);
 	free(readable);
 	return 0;
 }
 
-static int answer_write(struct name_file *f, uint64_t va, const struct request_head *head, struct text *reply)
+static int frame_write(struct writer *w, const struct inlines_frame *f, uint64_t off)
+{
+	struct frame_head head = { .off = off, .line = f->line };
+	const char *name = f->name ? f->name : "?";
+	bool new_name, new_file;
+	int err = number_of(w, name, &head.name, &new_name);
+
+	if (!err)
+		err = number_of(w, f->file, &head.file, &new_file);
+	if (err)
+		return err;
+	text_add_len(w->reply, (const char *)&head, sizeof(head));
+	if (new_name)
+		err = name_write(w, name);
+	if (new_file)
+		string_write(w->reply, f->file);
+	return err;
+}
+
+static int answer_write(struct writer *w, struct name_file *f, uint64_t va, bool no_inline)
 {
 	struct name_file_answer answer;
 	uint32_t cnt;
-	int err = reply->len > ANSWERS_BYTES_MAX ? -ENOENT : name_file_find(f, va, head->no_inline, &answer);
+	int err = w->reply->len > ANSWERS_BYTES_MAX ? -ENOENT : name_file_find(f, va, no_inline, &answer);
 
 	if (err && err != -ENOENT)
 		return err;
 	cnt = err ? 0 : answer.frames.cnt;
 	err = 0;
-	text_add_len(reply, (const char *)&cnt, sizeof(cnt));
+	text_add_len(w->reply, (const char *)&cnt, sizeof(cnt));
 	for (uint32_t i = 0; !err && i < cnt; i++)
-		err = frame_write(&answer.frames.at[i], answer.off, head->no_demangle, reply);
+		err = frame_write(w, &answer.frames.at[i], answer.off);
 	return err;
 }
 
@@ -129,6 +172,7 @@ int names_handle(void *state, const void *request, size_t len, int fd, struct te
 {
 	struct names_wish wish = { 0 };
 	struct request_head head;
+	struct writer w = { .reply = reply };
 	struct name_file *f;
 	uint64_t va;
 	int err;
@@ -144,10 +188,15 @@ int names_handle(void *state, const void *request, size_t len, int fd, struct te
 	if (!head.no_debug && name_file_wants_debug(f))
 		wish_fill(f, &wish);
 	text_add_len(reply, (const char *)&wish, sizeof(wish));
+	w.no_demangle = head.no_demangle;
+	w.numbers = hashmap_new();
+	if (!w.numbers)
+		return -ENOMEM;
 	for (uint32_t i = 0; !err && !wish.wants && i < head.vas_cnt; i++) {
 		memcpy(&va, (const char *)request + sizeof(head) + i * sizeof(va), sizeof(va));
-		err = answer_write(f, va, &head, reply);
+		err = answer_write(&w, f, va, head.no_inline);
 	}
+	hashmap_free(w.numbers);
 	return err;
 }
 
@@ -186,21 +235,55 @@ static bool take(const struct text *reply, size_t *at, void *ret, size_t len)
 	return true;
 }
 
-static int answer_read(const struct text *reply, size_t *at, struct names_frame *frames, uint32_t *ret_cnt)
+/* A reply that is read. */
+struct reader {
+	const struct text *reply;
+	size_t at;
+	const char **strings;	/* by number - 1 */
+	size_t strings_cnt, strings_size;
+};
+
+/* The string with a number: one that was met before, or the next one, which stands here. NULL: neither, or no memory. */
+static const char *string_read(struct reader *r, uint32_t number)
 {
-	if (!take(reply, at, ret_cnt, sizeof(*ret_cnt)) || *ret_cnt > INLINES_MAX + 1)
+	const char *str;
+
+	if (!number || number > r->strings_cnt + 1)
+		return NULL;
+	if (number <= r->strings_cnt)
+		return r->strings[number - 1];
+	if (r->strings_cnt == r->strings_size) {
+		size_t size = r->strings_size ? r->strings_size * 2 : 256;
+		const char **strings = realloc(r->strings, size * sizeof(*strings));
+
+		if (!strings)
+			return NULL;
+		r->strings = strings;
+		r->strings_size = size;
+	}
+	str = take_string(r->reply, &r->at);
+	if (str)
+		r->strings[r->strings_cnt++] = str;
+	return str;
+}
+
+static int answer_read(struct reader *r, struct names_frame *frames, uint32_t *ret_cnt)
+{
+	if (!take(r->reply, &r->at, ret_cnt, sizeof(*ret_cnt)) || *ret_cnt > INLINES_MAX + 1)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < *ret_cnt; i++) {
 		struct frame_head head;
-		const char *file;
 
-		if (!take(reply, at, &head, sizeof(head)))
+		if (!take(r->reply, &r->at, &head, sizeof(head)))
 			return -EBADMSG;
-		frames[i] = (struct names_frame){ .name = take_string(reply, at), .line = head.line, .off = head.off };
-		file = take_string(reply, at);
-		if (!frames[i].name || !file)
+		frames[i] = (struct names_frame){
+			.name_number = head.name, .file_number = head.file, .line = head.line, .off = head.off,
+			.name = string_read(r, head.name),
+		};
+		if (head.file)
+			frames[i].file = string_read(r, head.file);
+		if (!frames[i].name || (head.file && !frames[i].file))
 			return -EBADMSG;
-		frames[i].file = head.has_file ? file : NULL;
 	}
 	return 0;
 }
@@ -214,24 +297,25 @@ int names_ask(struct worker *w, const struct names_question *q, struct names_wis
 	};
 	struct names_frame frames[INLINES_MAX + 1];
 	struct text request = { 0 }, reply = { 0 };
+	struct reader r = { .reply = &reply };
 	uint32_t cnt;
-	size_t at = 0;
 	int err;
 
 	text_add_len(&request, (const char *)&head, sizeof(head));
 	text_add_len(&request, (const char *)q->vas, q->vas_cnt * sizeof(*q->vas));
 	err = request.failed ? -ENOMEM : worker_call(w, PARSER_NAMES, request.str, request.len, q->fd, &reply);
 	text_free(&request);
-	if (!err && !take(&reply, &at, ret_wish, sizeof(*ret_wish)))
+	if (!err && !take(&reply, &r.at, ret_wish, sizeof(*ret_wish)))
 		err = -EBADMSG;
 	if (!err && (ret_wish->build_id_len > sizeof(ret_wish->build_id) ||
 		     !memchr(ret_wish->link, '\0', sizeof(ret_wish->link))))
 		err = -EBADMSG;
 	for (uint32_t i = 0; !err && !ret_wish->wants && i < q->vas_cnt; i++) {
-		err = answer_read(&reply, &at, frames, &cnt);
+		err = answer_read(&r, frames, &cnt);
 		if (!err && cnt)
 			err = fn(ctx, i, frames, cnt);
 	}
+	free(r.strings);
 	text_free(&reply);
 	return err;
 }

@@ -25,6 +25,7 @@ struct names_question {
 struct names_frame {
 	const char *name;
 	const char *file;	/* NULL = not known */
+	uint32_t name_number, file_number;	/* in this answer: equal numbers are equal strings. From 1; 0 = none */
 	uint32_t line;
 	uint64_t off;
 };
