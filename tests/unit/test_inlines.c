@@ -203,6 +203,30 @@ TEST(truncated)
 	file_close(&f);
 }
 
+/* The section of strings ends within the name. */
+TEST(string_without_end)
+{
+	static const char names[] =
+		"__asm__(\".text\\n.globl fn\\n.type fn,@function\\nfn: .zero 64\\n.size fn,64\\n"
+		".section .debug_abbrev,\\\"\\\",@progbits\\n"
+		".uleb128 1,0x11\\n.byte 1\\n.uleb128 0x03,0x08, 0x11,0x01, 0x12,0x06, 0,0\\n"
+		".uleb128 2,0x2e\\n.byte 1\\n.uleb128 0x03,0x0e, 0x11,0x01, 0x12,0x06, 0,0\\n"
+		".uleb128 3,0x1d\\n.byte 0\\n.uleb128 0x03,0x0e, 0x11,0x01, 0x12,0x06, 0x59,0x0b, 0,0\\n.byte 0\\n"
+		".section .debug_str,\\\"\\\",@progbits\\n.asciz \\\"fn\\\"\\n.ascii \\\"without an end\\\"\\n"
+		".section .debug_info,\\\"\\\",@progbits\\n"
+		"head: .long end - . - 4\\n.short 4\\n.long .debug_abbrev\\n.byte 8\\n"
+		".uleb128 1\\n.asciz \\\"unit\\\"\\n.quad fn\\n.long 64\\n"
+		".uleb128 2\\n.long .debug_str\\n.quad fn\\n.long 64\\n"
+		".uleb128 3\\n.long .debug_str + 3\\n.quad fn + 8\\n.long 8\\n.byte 1\\n.byte 0, 0\\nend:\\n\");";
+	struct file f;
+
+	lie_open(names, &f);
+	CHECK_EQ(f.err, 0);
+	check_names(&f, va_of(&f, "fn"), "fn");
+	check_names(&f, va_of(&f, "fn") + 8, "? < fn");
+	file_close(&f);
+}
+
 TEST(cyclic_origin)
 {
 	struct file f;
@@ -276,5 +300,5 @@ TEST(deep)
 	file_close(&f);
 }
 
-TEST_MAIN(TEST_CASE(inlined), TEST_CASE(left_out), TEST_CASE(by_hand), TEST_CASE(truncated), TEST_CASE(cyclic_origin),
+TEST_MAIN(TEST_CASE(inlined), TEST_CASE(left_out), TEST_CASE(by_hand), TEST_CASE(truncated), TEST_CASE(string_without_end), TEST_CASE(cyclic_origin),
 	  TEST_CASE(cyclic_sibling), TEST_CASE(absurd_ranges), TEST_CASE(deep))

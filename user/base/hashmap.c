@@ -5,7 +5,7 @@
 
 #include "base/hashmap.h"
 
-#define KEY_INSIDE_BYTES 16	/* of addresses and numbers; longer keys, which are names, are copies of their own */
+#define KEY_INSIDE_BYTES 24	/* of addresses and numbers; longer keys, which are names, are copies of their own */
 
 struct entry {
 	union {
@@ -114,28 +114,54 @@ static int hashmap_grow(struct hashmap *map)
 	return 0;
 }
 
-int hashmap_put(struct hashmap *map, const void *key, size_t len, uint64_t value)
+/* The entry of a key, made when it is new. NULL when memory is short. */
+static struct entry *entry_get(struct hashmap *map, const void *key, size_t len, bool *ret_new)
 {
 	uint64_t hash = hash_bytes(key, len);
 	struct entry *e;
+	void *copy;
 
 	if ((map->cnt + 1) * 4 > map->size * 3 && hashmap_grow(map))
-		return -ENOMEM;
+		return NULL;
 	e = entry_find(map, key, len, hash);
-	if (!e->len) {
-		void *copy = len > KEY_INSIDE_BYTES ? malloc(len) : e->key.inside;
+	*ret_new = !e->len;
+	if (e->len)
+		return e;
+	copy = len > KEY_INSIDE_BYTES ? malloc(len) : e->key.inside;
+	if (!copy)
+		return NULL;
+	memcpy(copy, key, len);
+	if (len > KEY_INSIDE_BYTES)
+		e->key.copy = copy;
+	e->len = len + 1;
+	e->hash = hash;
+	map->cnt++;
+	return e;
+}
 
-		if (!copy)
-			return -ENOMEM;
-		memcpy(copy, key, len);
-		if (len > KEY_INSIDE_BYTES)
-			e->key.copy = copy;
-		e->len = len + 1;
-		e->hash = hash;
-		map->cnt++;
-	}
+int hashmap_put(struct hashmap *map, const void *key, size_t len, uint64_t value)
+{
+	bool is_new;
+	struct entry *e = entry_get(map, key, len, &is_new);
+
+	if (!e)
+		return -ENOMEM;
 	e->value = value;
 	return 0;
+}
+
+int hashmap_add(struct hashmap *map, const void *key, size_t len, uint64_t value, uint64_t *ret_known)
+{
+	bool is_new;
+	struct entry *e = entry_get(map, key, len, &is_new);
+
+	if (!e)
+		return -ENOMEM;
+	if (is_new)
+		e->value = value;
+	else
+		*ret_known = e->value;
+	return !is_new;
 }
 
 size_t hashmap_count(const struct hashmap *map)

@@ -149,6 +149,7 @@ struct module_memo {
 struct kinds {
 	regex_t app, not_app;
 	bool has_app, has_not_app;
+	uint64_t begins[256];		/* by its first byte: the rules that a function's name does not rule out, as bits */
 	struct module_memo memo[MEMO_CNT];
 	unsigned int memo_next;		/* is overwritten next */
 };
@@ -197,7 +198,7 @@ static bool fits(const char *patterns, const struct slice *s)
 	if (!patterns)
 		return true;
 	for (const char *p = patterns;; p++) {
-		if (glob_fits(p, s))
+		if ((*p == '*' || !s->len || *p == *s->str) && glob_fits(p, s))
 			return true;
 		while (*p && *p != '|')
 			p++;
@@ -216,14 +217,14 @@ static struct slice function_core(const char *name)
 	int depth = 0;
 
 	for (; *p; p++) {
-		if (!depth && !strncmp(p, "operator", 8) && (p == name || p[-1] == ' ' || p[-1] == ':')) {
+		if (!depth && *p == 'o' && !strncmp(p, "operator", 8) && (p == name || p[-1] == ' ' || p[-1] == ':')) {
 			p += 8;
 			p += !strncmp(p, "()", 2) ? 2 : 0;
 			while (*p && *p != '(')
 				p++;
 			break;
 		}
-		if (!strncmp(p, "(anonymous namespace)", 21)) {
+		if (*p == '(' && !strncmp(p, "(anonymous namespace)", 21)) {
 			p += 20;
 			continue;
 		}
@@ -256,6 +257,22 @@ static bool is_found_in(const regex_t *re, const struct kinds_query *q)
 	return is_found(re, q->function) || is_found(re, q->module) || is_found(re, q->file);
 }
 
+/* Which names fit a pattern at all, by their first byte; an empty one begins with a NUL. */
+static void begins_fill(uint64_t begins[256])
+{
+	for (size_t i = 0; i < RULES_CNT; i++) {
+		const char *p = rules[i].functions;
+		bool any = !p;
+
+		for (; p && *p; p += strcspn(p, "|"), p += *p == '|') {
+			begins[*p == '|' ? 0 : (unsigned char)*p] |= 1ull << i;
+			any = any || *p == '*';
+		}
+		for (int c = 0; any && c < 256; c++)
+			begins[c] |= 1ull << i;
+	}
+}
+
 static uint64_t rules_of_module(struct kinds *k, const struct kinds_query *q)
 {
 	bool is_exe = q->exe && *q->module && !strcmp(q->module, q->exe);
@@ -279,6 +296,7 @@ enum frame_kind kinds_of(struct kinds *k, const struct kinds_query *q)
 {
 	bool is_jit = !strcmp(q->module, KINDS_JIT);	/* each runtime has its own way to write names */
 	struct slice function = function_core(q->function), whole = slice_of(q->function), file = { 0 };
+	uint64_t begins;
 
 	if (k->has_not_app && is_found_in(&k->not_app, q))
 		return FRAME_DEPENDENCY;
@@ -286,7 +304,10 @@ enum frame_kind kinds_of(struct kinds *k, const struct kinds_query *q)
 		return FRAME_APP;
 	if (q->file)
 		file = slice_of(q->file);
-	for (uint64_t left = rules_of_module(k, q); left; left &= left - 1) {
+	begins = k->begins[function.len ? (unsigned char)*function.str : 0];
+	if (is_jit)
+		begins |= k->begins[(unsigned char)*whole.str];
+	for (uint64_t left = rules_of_module(k, q) & begins; left; left &= left - 1) {
 		const struct rule *r = &rules[__builtin_ctzll(left)];
 
 		if ((!r->files || q->file) && (fits(r->functions, &function) || (is_jit && fits(r->functions, &whole))) &&
@@ -321,6 +342,7 @@ int kinds_open(const char *app, const char *not_app, struct kinds **ret)
 
 	if (!k)
 		return -ENOMEM;
+	begins_fill(k->begins);
 	err = regex_open("--app", app, &k->app, &k->has_app);
 	if (!err)
 		err = regex_open("--not-app", not_app, &k->not_app, &k->has_not_app);

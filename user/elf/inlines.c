@@ -31,6 +31,14 @@
 #define OUTER_MAX	(4 * DEPTH_MAX)	/* scopes that an address is looked for in; where they are nested there are DEPTH_MAX */
 #define NO_SCOPE	UINT32_MAX
 
+/* Bytes of a section with debug information, where libdw reads them. */
+struct span {
+	const char *start;
+	size_t len;
+};
+
+#define SPANS_MAX 64	/* 20 sections and their relocations */
+
 struct unit_range {
 	uint64_t low, high;
 	uint32_t unit;
@@ -55,6 +63,8 @@ struct unit {
 struct inlines {
 	struct image *img;
 	Dwarf *dwarf;
+	struct span spans[SPANS_MAX];
+	size_t spans_cnt;
 	struct unit_range *ranges;
 	size_t ranges_cnt, ranges_size;
 	struct unit *units;
@@ -124,6 +134,44 @@ static int range_compare(const void *pa, const void *pb)
 	return a->low != b->low ? (a->low > b->low) - (a->low < b->low) : (a->unit > b->unit) - (a->unit < b->unit);
 }
 
+static void span_add(struct inlines *in, const Elf_Data *data)
+{
+	if (data && data->d_buf && data->d_size && in->spans_cnt < SPANS_MAX)
+		in->spans[in->spans_cnt++] = (struct span){ data->d_buf, data->d_size };
+}
+
+/* The sections with strings; libelf has them as they are in the file, or made something of them. */
+static void spans_find(struct inlines *in, Elf *elf)
+{
+	Elf_Scn *scn = NULL;
+	size_t names;
+
+	if (elf_getshdrstrndx(elf, &names))
+		return;
+	while ((scn = elf_nextscn(elf, scn))) {
+		GElf_Shdr head;
+		const char *name = gelf_getshdr(scn, &head) ? elf_strptr(elf, names, head.sh_name) : NULL;
+
+		if (!name || (strcmp(name, ".debug_info") && strcmp(name, ".debug_str") && strcmp(name, ".debug_line_str") &&
+			      strcmp(name, ".debug_line") && strcmp(name, ".debug_types")))
+			continue;
+		span_add(in, elf_rawdata(scn, NULL));
+		span_add(in, elf_getdata(scn, NULL));
+	}
+}
+
+/* libdw (0.188) takes strings as they are, also without an end. What is in no section libdw has made, and has one. */
+static const char *string_check(const struct inlines *in, const char *str)
+{
+	for (size_t i = 0; str && i < in->spans_cnt; i++) {
+		size_t off = (uintptr_t)str - (uintptr_t)in->spans[i].start;
+
+		if (off < in->spans[i].len && !memchr(str, '\0', in->spans[i].len - off))
+			return NULL;
+	}
+	return str;
+}
+
 int inlines_new(struct image *img, struct inlines **ret)
 {
 	struct inlines *in = calloc(1, sizeof(*in));
@@ -149,6 +197,7 @@ int inlines_new(struct image *img, struct inlines **ret)
 		inlines_free(in);
 		return err;
 	}
+	spans_find(in, img->elf);
 	qsort(in->ranges, in->ranges_cnt, sizeof(*in->ranges), range_compare);
 	*ret = in;
 	return 0;
@@ -310,7 +359,7 @@ static uint32_t scope_find(const struct unit *u, uint64_t va)
 	return at;
 }
 
-static const char *die_name(Dwarf_Die *die)
+static const char *die_name(const struct inlines *in, Dwarf_Die *die)
 {
 	Dwarf_Attribute attr;
 	const char *name;
@@ -318,17 +367,19 @@ static const char *die_name(Dwarf_Die *die)
 	name = dwarf_formstring(dwarf_attr_integrate(die, DW_AT_linkage_name, &attr));
 	if (!name)
 		name = dwarf_formstring(dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr));
-	return name ? name : dwarf_diename(die);
+	return string_check(in, name ? name : dwarf_diename(die));
 }
 
 /*
  * The path of a source file: a relative one is seen from the folder of the compilation. What lies in that itself has it in
  * its path already, which shows only where the folder is relative, too.
  */
-static const char *path_join(struct inlines *in, Dwarf_Die *unit, const char *file)
+static const char *path_join(struct inlines *in, Dwarf_Die *unit, const char *source)
 {
 	Dwarf_Attribute attr;
-	const char *folder = file && *file != '/' ? dwarf_formstring(dwarf_attr(unit, DW_AT_comp_dir, &attr)) : NULL;
+	const char *file = string_check(in, source);
+	const char *folder = file && *file != '/' ?
+			     string_check(in, dwarf_formstring(dwarf_attr(unit, DW_AT_comp_dir, &attr))) : NULL;
 	const char *const key[] = { file, folder };
 	size_t len = folder ? strlen(folder) : 0;
 	struct text path = { 0 };
@@ -393,7 +444,7 @@ void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
 	for (at = scope_find(u, va); at != NO_SCOPE && left--; at = u->scopes[at].outer) {
 		if (va >= u->scopes[at].high || !dwarf_offdie(in->dwarf, u->scopes[at].die, &die))
 			continue;
-		place.name = die_name(&die);
+		place.name = die_name(in, &die);
 		if (ret->cnt == INLINES_MAX + 1)	/* the innermost ones are left out */
 			memmove(ret->at, ret->at + 1, (--ret->cnt) * sizeof(ret->at[0]));
 		ret->at[ret->cnt++] = place;

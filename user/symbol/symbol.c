@@ -37,6 +37,7 @@
 /* Names of one va, as they were answered: a list of struct symbol, module not filled in. */
 struct answer {
 	uint32_t first, cnt;	/* in symbolizer.known; cnt 0 = it has none */
+	bool open;		/* nobody has answered yet */
 };
 
 struct known_file {
@@ -200,16 +201,21 @@ struct answer_key {
 	uint64_t file_key, va;
 };
 
-/* Whether it is remembered, for a->answer. */
-static bool answer_find(const struct symbolizer *s, struct asked *a)
+/* The answer for an address, for a->answer; a new one is open. -ENOMEM. */
+static int answer_get(struct symbolizer *s, struct asked *a)
 {
 	const struct answer_key key = { .file_key = a->map->module->file_key, .va = a->va };
-	uint64_t index;
+	uint64_t index = s->answers_cnt;
+	int err = reserve(&s->answer_list, s->answers_cnt, &s->answers_size, sizeof(*s->answer_list));
 
-	if (!hashmap_get(s->answers, &key, sizeof(key), &index))
-		return false;
+	if (!err)
+		err = hashmap_add(s->answers, &key, sizeof(key), index, &index);
+	if (err < 0)
+		return err;
+	if (!err)
+		s->answer_list[s->answers_cnt++] = (struct answer){ .open = true };
 	a->answer = index + 1;
-	return true;
+	return 0;
 }
 
 /* What is remembered of a file; NULL when memory is short. */
@@ -258,12 +264,12 @@ static int intern_numbered(struct question *q, const char *str, uint32_t number,
 	return err;
 }
 
-static int answer_add(struct question *q, uint32_t index, const struct names_frame *frames, uint32_t cnt)
+static int on_answer(void *ctx, uint32_t index, const struct names_frame *frames, uint32_t cnt)
 {
-	const struct answer_key key = { .file_key = q->module->file_key, .va = q->vas[index] };
+	struct question *q = ctx;
 	struct symbolizer *s = q->s;
 	struct answer a = { .first = s->known_cnt, .cnt = cnt };
-	int err = reserve(&s->answer_list, s->answers_cnt, &s->answers_size, sizeof(*s->answer_list));
+	int err = 0;
 
 	for (uint32_t i = 0; !err && i < cnt; i++) {
 		struct symbol sym = { .module = "", .line = frames[i].line, .off = frames[i].off, .known = true };
@@ -277,17 +283,8 @@ static int answer_add(struct question *q, uint32_t index, const struct names_fra
 			s->known[s->known_cnt++] = sym;
 	}
 	if (!err)
-		err = hashmap_put(s->answers, &key, sizeof(key), s->answers_cnt);
-	if (!err) {
-		s->answer_list[s->answers_cnt++] = a;
-		q->asked[index]->answer = s->answers_cnt;
-	}
+		s->answer_list[q->asked[index]->answer - 1] = a;
 	return err;
-}
-
-static int on_answer(void *ctx, uint32_t i, const struct names_frame *frames, uint32_t cnt)
-{
-	return answer_add(ctx, i, frames, cnt);
 }
 
 /* Gives the worker the debug file that it wishes for. False when there is none. */
@@ -355,21 +352,24 @@ static int module_ask(struct symbolizer *s, const struct target *t, const struct
 	q.asked = malloc((cnt + 1) * sizeof(*q.asked));
 	if (!q.vas || !q.asked)
 		err = -ENOMEM;
-	for (size_t i = 0; !err && i < cnt; i++)
-		if (list[i].has_va && list[i].map->module == m && !answer_find(s, &list[i])) {
+	for (size_t i = 0; !err && i < cnt; i++) {
+		if (!list[i].has_va || list[i].map->module != m)
+			continue;
+		err = answer_get(s, &list[i]);
+		if (!err && s->answer_list[list[i].answer - 1].open) {
 			q.asked[q.cnt] = &list[i];
 			q.vas[q.cnt++] = list[i].va;
 		}
+	}
 	if (q.file->failed || m->fd < 0 || !s->worker)
 		q.cnt = 0;
-	if (q.cnt && target_module_changed(m))
+	if (!err && q.cnt && target_module_changed(m))
 		question_failed(&q, -ESTALE);
-	else if (q.cnt)
+	else if (!err && q.cnt)
 		err = question_ask(&q);
 	/* those without a name are known to have none */
 	for (uint32_t i = 0; !err && i < q.cnt; i++)
-		if (!q.asked[i]->answer)
-			err = answer_add(&q, i, NULL, 0);
+		s->answer_list[q.asked[i]->answer - 1].open = false;
 	free(q.strings);
 	free(q.asked);
 	free(q.vas);
