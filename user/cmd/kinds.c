@@ -174,8 +174,8 @@ static bool glob_fits(const char *pattern, const struct slice *s)
 			const char *found;
 
 			again = ++p;
-			/* what comes first behind it is mostly a letter or a slash: go there at once */
-			found = *p && *p != '|' && *p != '*' ? memchr(s->str + i, *p, s->len - i) : s->str + i;
+			/* go at once to where all up to the next * is */
+			found = memmem(s->str + i, s->len - i, p, strcspn(p, "*|"));
 			if (!found)
 				return false;
 			again_i = i = found - s->str;

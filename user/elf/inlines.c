@@ -24,7 +24,7 @@
 
 #define DEPTH_MAX	256
 #define SCOPES_MAX	(1u << 20)	/* of one unit; the largest seen (V8, one file) has 200,000 */
-#define SCOPES_KEPT_MAX	(4u << 20)	/* of all units, 40 bytes each: when there are more, all are forgotten, and read again */
+#define SCOPES_KEPT_MAX	(4u << 20)	/* of all units, 48 bytes each: when there are more, all are forgotten, and read again */
 #define STEPS_MAX	(64u << 20)	/* DIEs and ranges of all units; some 700 MB of .debug_info, at ebb's 11 bytes a DIE */
 #define UNITS_MAX	(1u << 20)
 #define RANGES_MAX	(2u << 20)	/* of all units */
@@ -47,13 +47,14 @@ struct unit_range {
 struct scope {
 	uint64_t low, high;
 	Dwarf_Off die;
+	const char *name;	/* as soon as it is asked for */
 	uint32_t depth;
 	uint32_t outer;		/* index of the nearest enclosing one, NO_SCOPE = none */
-	bool inlined;
+	bool inlined, named;
 };
 
 struct unit {
-	Dwarf_Off die;
+	Dwarf_Die die;
 	uint64_t bytes;		/* a DIE has one at least */
 	bool read;
 	struct scope *scopes;
@@ -115,7 +116,7 @@ static int unit_add(struct inlines *in, Dwarf_Die *die)
 		return 0;
 	if (!grow(&in->units, in->units_cnt, &in->units_size, sizeof(*in->units)))
 		return -ENOMEM;
-	in->units[in->units_cnt] = (struct unit){ .die = dwarf_dieoffset(die), .bytes = unit_bytes(in->dwarf, die) };
+	in->units[in->units_cnt] = (struct unit){ .die = *die, .bytes = unit_bytes(in->dwarf, die) };
 	while ((off = dwarf_ranges(die, off, &base, &low, &high)) > 0 && step(in) && in->ranges_cnt < RANGES_MAX) {
 		if (low >= high || !low)
 			continue;
@@ -303,14 +304,11 @@ static void scopes_forget(struct inlines *in)
 static void unit_read(struct inlines *in, struct unit *u)
 {
 	uint32_t open = NO_SCOPE;
-	Dwarf_Die die;
 
 	if (in->scopes_cnt > SCOPES_KEPT_MAX)
 		scopes_forget(in);
 	u->read = true;
-	if (!dwarf_offdie(in->dwarf, u->die, &die))
-		return;
-	unit_walk(in, u, &die);
+	unit_walk(in, u, &u->die);
 	in->scopes_cnt += u->scopes_cnt;
 	if (u->scopes_cnt)
 		qsort(u->scopes, u->scopes_cnt, sizeof(*u->scopes), scope_compare);
@@ -432,26 +430,31 @@ void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
 {
 	struct unit *u = unit_find(in, va);
 	struct inlines_frame place = { 0 };
-	Dwarf_Die unit, die;
 	uint32_t at, left = OUTER_MAX;
 
 	ret->cnt = 0;
-	if (!u || !dwarf_offdie(in->dwarf, u->die, &unit))
+	if (!u)
 		return;
 	if (!u->read)
 		unit_read(in, u);
-	source_line(in, &unit, va, &place);
+	source_line(in, &u->die, va, &place);
 	for (at = scope_find(u, va); at != NO_SCOPE && left--; at = u->scopes[at].outer) {
-		if (va >= u->scopes[at].high || !dwarf_offdie(in->dwarf, u->scopes[at].die, &die))
+		struct scope *scope = &u->scopes[at];
+		Dwarf_Die die;
+
+		if (va >= scope->high || ((scope->inlined || !scope->named) && !dwarf_offdie(in->dwarf, scope->die, &die)))
 			continue;
-		place.name = die_name(in, &die);
+		if (!scope->named)
+			scope->name = die_name(in, &die);
+		scope->named = true;
+		place.name = scope->name;
 		if (ret->cnt == INLINES_MAX + 1)	/* the innermost ones are left out */
 			memmove(ret->at, ret->at + 1, (--ret->cnt) * sizeof(ret->at[0]));
 		ret->at[ret->cnt++] = place;
-		if (!u->scopes[at].inlined)
+		if (!scope->inlined)
 			return;
 		place = (struct inlines_frame){ 0 };
-		call_site(in, &unit, &die, &place);
+		call_site(in, &u->die, &die, &place);
 	}
 	/* a line, but no function: it is in the last frame, without a name */
 	if (place.line && ret->cnt <= INLINES_MAX)

@@ -154,6 +154,51 @@ static int symbol_compare(const void *pa, const void *pb)
 	return alias_compare(a, b);
 }
 
+#define DIGIT_BITS	11
+#define DIGITS		(1u << DIGIT_BITS)
+
+/*
+ * By va, digit by digit, since a program has 200,000 symbols in no order, and to compare them takes longer than anything else
+ * with them. What begins together is then compared. Without memory for it all is compared.
+ */
+static void symbols_sort(struct symtab_symbol *symbols, size_t cnt)
+{
+	struct symtab_symbol *other = malloc(cnt * sizeof(*other)), *from = symbols, *to = other;
+	size_t *ends = calloc(DIGITS, sizeof(*ends)), at;
+
+	for (unsigned int shift = 0; other && ends && shift < 64; shift += DIGIT_BITS) {
+		size_t sum = 0;
+
+		memset(ends, 0, DIGITS * sizeof(*ends));
+		for (size_t i = 0; i < cnt; i++)
+			ends[from[i].va >> shift & (DIGITS - 1)]++;
+		if (ends[from[0].va >> shift & (DIGITS - 1)] == cnt)
+			continue;
+		for (size_t d = 0; d < DIGITS; d++) {
+			size_t n = ends[d];
+
+			ends[d] = sum;
+			sum += n;
+		}
+		for (size_t i = 0; i < cnt; i++)
+			to[ends[from[i].va >> shift & (DIGITS - 1)]++] = from[i];
+		from = to;
+		to = from == symbols ? other : symbols;
+	}
+	if (from != symbols)
+		memcpy(symbols, from, cnt * sizeof(*symbols));
+	if (!other || !ends)
+		qsort(symbols, cnt, sizeof(*symbols), symbol_compare);
+	for (size_t i = 0; i < cnt; i = at) {
+		for (at = i + 1; at < cnt && symbols[at].va == symbols[i].va; at++)
+			;
+		if (at > i + 1)
+			qsort(symbols + i, at - i, sizeof(*symbols), symbol_compare);
+	}
+	free(other);
+	free(ends);
+}
+
 /*
  * Where the section ends that va lies in, and whether there is code in it. Without section headers
  * the segment stands for it.
@@ -252,7 +297,7 @@ int symtab_new(struct image *img, struct image *const *others, size_t others_cnt
 		return err;
 	}
 	if (tab->cnt) {
-		qsort(tab->symbols, tab->cnt, sizeof(*tab->symbols), symbol_compare);
+		symbols_sort(tab->symbols, tab->cnt);
 		clip(tab);
 		link_enclosing(tab);
 	}
