@@ -74,7 +74,7 @@ bench_node_symbols()
 {
 	local err=0
 
-	node_start symbols.node --perf-basic-prof --interpreted-frames-native-stack || return 1
+	node_start symbols.node --perf-basic-prof --interpreted-frames-native-stack --no-logfile-per-isolate --logfile=/dev/null || return 1
 	BENCH_NODE_PID=$node run_bench symbols.node || err=1
 	end "$node" KILL
 	rm -f "/tmp/perf-$node.map"
