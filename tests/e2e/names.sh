@@ -69,6 +69,7 @@ build g++ g++ -gdwarf-5
 build g++-4 g++ -gdwarf-4 -ffunction-sections -Wl,--gc-sections
 build g++-types g++ -gdwarf-5 -ffunction-sections -Wl,--gc-sections -fdebug-types-section -gz
 build g++-lto g++ -g -flto
+for n in 1 2; do build "dwz$n" g++ -gdwarf-4 -Wl,--build-id=sha1; done
 build clang-4 "$clang" -gdwarf-4
 build clang "$clang" -gdwarf-5
 
@@ -101,4 +102,28 @@ same lines-g++-lto lines "$WORK/g++-lto" 5000
 # What addr2line 2.40 cannot read (type units; clang's indexed addresses and ranges) against the same code with what it can.
 same lines-g++-types lines "$WORK/g++-types" 5000 "$WORK/g++-4"
 same lines-clang lines "$WORK/clang" 5000 "$WORK/clang-4"
+
+# --- what debug information has in common with that of others, in another file (dwz) ---
+# in_debug_root COMMAND…: where /usr/lib/debug has that file and nothing else
+in_debug_root() {
+	# shellcheck disable=SC2016
+	unshare -m sh -c 'mount -t tmpfs none /usr/lib/debug && mkdir -p /usr/lib/debug/.dwz/test &&
+		cp "$0" /usr/lib/debug/.dwz/test/ && exec "$@"' "$WORK/common.debug" "$@"
+}
+if ! command -v dwz >/dev/null; then
+	skip names.dwz "dwz is not installed"
+elif ! cp "$WORK/dwz1" "$WORK/dwz1-plain" || ! (cd "$WORK" && dwz -m common.debug -M /usr/lib/debug/.dwz/test/common.debug dwz1 dwz2); then
+	not_ok names.dwz "dwz fails"
+elif ! in_debug_root true 2>/dev/null; then
+	skip names.dwz "no mount namespace here"
+else
+	in_debug_root python3 "$SAME" lines "$NAMES" "$WORK/dwz1" 5000 "$WORK/dwz1-plain" >"$WORK/dwz.out" 2>&1
+	is names.dwz $? 0 || show "$WORK/dwz.out"
+	note "dwz: $(tail -n 1 "$WORK/dwz.out")"
+	# without it: the function itself, with its line
+	same dwz-alone tables "$WORK/dwz1" 5000
+	nm "$WORK/dwz1" | awk '$2 == "T" { print $1 }' | "$NAMES" "$WORK/dwz1" >"$WORK/dwz-alone.names"
+	says names.dwz-alone.line "$WORK/dwz-alone.names" '/inlined\.cc	[1-9][0-9]*	main$'
+	says_not names.dwz-alone.unknown "$WORK/dwz-alone.names" '	\?$'
+fi
 finish

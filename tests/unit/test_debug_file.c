@@ -96,6 +96,14 @@ static int offer(struct name_file *f, const char *path)
 	return err;
 }
 
+static int offer_alt(struct name_file *f, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), err = name_file_add_alt(f, fd);
+
+	close(fd);
+	return err;
+}
+
 static int find_hidden(const struct image_symbol *sym, void *ctx)
 {
 	if (!strcmp(sym->name, "hidden"))
@@ -321,6 +329,68 @@ TEST(link_lies)
 	free(full);
 }
 
+/* What dwz makes of a pair of files; NULL without dwz. */
+static char *dwz_make(const char *first, const char *second)
+{
+	char *common = child_path("common"), *argv[] = {
+		(char *)"dwz", (char *)"-m", common, (char *)"-M", (char *)"/usr/lib/debug/.dwz/common", (char *)first,
+		(char *)second, NULL,
+	};
+
+	unlink(common);
+	if (child_run(argv))
+		return common;
+	free(common);
+	return NULL;
+}
+
+/* Of debug information that has its common part elsewhere, only the right other file is taken. */
+TEST(alt_file)
+{
+	static const char text[] =
+		"struct common { long a, b, c, d, e; char name[100]; struct common *next; int (*fn)(struct common *, long, char **); };\n"
+		"struct common list; int sink;\n"
+		"static inline __attribute__((always_inline)) int inner(struct common *c, long n) {\n"
+		"	__asm__ volatile(\"spot: nop\" : : : \"memory\"); sink += c->a * n; return c->b; }\n"
+		"__attribute__((noinline)) int hidden(int n) { return inner(&list, n); }\n"
+		"int main(int argc, char **argv) { (void)argv; return hidden(argc); }\n";
+	char *one = child_build("one", "cc", text, "-g -gdwarf-4 -Wl,--build-id=sha1");
+	char *two = child_build("two", "cc", text, "-g -gdwarf-4 -Wl,--build-id=sha1 -nostartfiles -Wl,-e,main");
+	char *common = dwz_make(one, two);
+	struct name_file_answer answer;
+	const unsigned char *id;
+	struct name_file f;
+	uint64_t va;
+	size_t len;
+
+	if (!common) {
+		free(one);
+		free(two);
+		TEST_SKIP("dwz is not installed");
+	}
+	va = hidden_va(one);
+	if (CHECK_EQ(open_file(one, &f), 0)) {
+		CHECK_STR(name_file_wants_alt(&f, &id, &len), "/usr/lib/debug/.dwz/common");
+		CHECK_EQ(len, 20);
+		/* not known what is inlined: the function */
+		if (CHECK_EQ(name_file_find(&f, va, false, &answer), 0))
+			CHECK_STR(answer.frames.at[0].name, "hidden");
+		CHECK_EQ(offer_alt(&f, one), -ENOEXEC);
+		CHECK_EQ(offer_alt(&f, "/dev/null"), -ENOEXEC);
+		CHECK_EQ(offer_alt(&f, common), 0);
+		CHECK(name_file_wants_alt(&f, &id, &len) == NULL);
+		if (CHECK_EQ(name_file_find(&f, va, false, &answer), 0) && CHECK_EQ(answer.frames.cnt, 2)) {
+			CHECK_STR(answer.frames.at[0].name, "inner");
+			CHECK_STR(answer.frames.at[1].name, "hidden");
+		}
+		CHECK_EQ(offer_alt(&f, common), -ENOEXEC);
+		name_file_close(&f);
+	}
+	free(common);
+	free(one);
+	free(two);
+}
+
 /* Links without an end, without a CRC, without a name. */
 TEST(link_broken)
 {
@@ -349,7 +419,7 @@ TEST(link_paths)
 	static const char *const links[] = {
 		"/etc/passwd", "../../../../../../etc/passwd", "..", ".", "a/b", "a/../secret", "",
 	};
-	struct names_wish wish = { .wants = true };
+	struct names_wish wish = { .file = NAMES_DEBUG_FILE };
 	struct target t = { .proc_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC) };
 	char *secret = bytes_write("secret", "x", 1), *module = child_path("module"), *fifo = child_path("fifo");
 	char *away = child_path("away");
@@ -372,6 +442,15 @@ TEST(link_paths)
 	fd = debug_path_open(&t, module, &wish, false, 1);
 	CHECK(fd >= 0);
 	close(fd);
+	/* what is in common lies below .dwz, by a path without .. */
+	wish.file = NAMES_ALT_FILE;
+	strcpy(wish.link, "/usr/lib/debug/.dwz/../../../../etc/passwd");
+	for (int n = 0; (fd = debug_path_open(&t, module, &wish, false, n)) != -ERANGE; n++)
+		CHECK_EQ(fd, -ENOENT);
+	strcpy(wish.link, "secret");
+	for (int n = 0; (fd = debug_path_open(&t, module, &wish, false, n)) != -ERANGE; n++)
+		CHECK_EQ(fd, -ENOENT);
+	wish.file = NAMES_DEBUG_FILE;
 	/* a module without a path, a build id of one byte */
 	CHECK_EQ(debug_path_open(&t, "[vdso]", &wish, false, 1), -ENOENT);
 	CHECK_EQ(debug_path_open(&t, "", &wish, false, 1), -ENOENT);
@@ -414,5 +493,5 @@ TEST(build_id_sizes)
 	free(full);
 }
 
-TEST_MAIN(TEST_CASE(mini_bomb), TEST_CASE(mini_broken), TEST_CASE(mini_lies), TEST_CASE(link_lies), TEST_CASE(link_broken),
-	  TEST_CASE(link_paths), TEST_CASE(build_id_sizes))
+TEST_MAIN(TEST_CASE(mini_bomb), TEST_CASE(mini_broken), TEST_CASE(mini_lies), TEST_CASE(link_lies), TEST_CASE(alt_file),
+	  TEST_CASE(link_broken), TEST_CASE(link_paths), TEST_CASE(build_id_sizes))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Formats: .gnu_debuglink is a name, padded to 4 bytes, and a CRC32 of the whole other file (GDB manual, "Separate Debug
- * Files"). .gnu_debugdata: the same manual, "MiniDebugInfo".
+ * Files"). .gnu_debugdata: the same manual, "MiniDebugInfo". .gnu_debugaltlink is a name and a build id without its length
+ * (dwz(1)).
  */
 #include <errno.h>
 #include <lzma.h>
@@ -52,6 +53,21 @@ const char *debug_file_link(const struct image *img, uint32_t *ret_crc)
 	if (!name_len || at + 4 > len)
 		return NULL;
 	memcpy(ret_crc, data + at, sizeof(*ret_crc));
+	return (const char *)data;
+}
+
+const char *debug_file_alt(const struct image *img, const unsigned char **ret_id, size_t *ret_id_len)
+{
+	size_t len, name_len;
+	const unsigned char *data = section_bytes(img, ".gnu_debugaltlink", &len);
+
+	if (!data || !len || !memchr(data, '\0', len))
+		return NULL;
+	name_len = strlen((const char *)data);
+	if (!name_len || name_len + 1 == len)
+		return NULL;
+	*ret_id = data + name_len + 1;
+	*ret_id_len = len - name_len - 1;
 	return (const char *)data;
 }
 

@@ -17,7 +17,9 @@ struct image;
 
 /* fd is not needed any more afterwards. -ENOEXEC: not an ELF file that we read. */
 int image_open(int fd, struct image **ret);
-/* The same on bytes in memory (the vdso), which are copied. */
+/* Also a relocatable one, as which dwz writes what has sections alone. */
+int image_open_any(int fd, struct image **ret);
+/* As image_open(), on bytes in memory (the vdso), which are copied. */
 int image_open_memory(const void *data, size_t len, struct image **ret);
 /* One more who uses it: it lives until each has called image_free(). Returns img. */
 struct image *image_ref(struct image *img);

@@ -37,7 +37,7 @@ struct span {
 	size_t len;
 };
 
-#define SPANS_MAX 64	/* 20 sections and their relocations */
+#define SPANS_MAX 32	/* there are ten of a file, and its common part */
 
 struct unit_range {
 	uint64_t low, high;
@@ -62,8 +62,8 @@ struct unit {
 };
 
 struct inlines {
-	struct image *img;
-	Dwarf *dwarf;
+	struct image *img, *alt;
+	Dwarf *dwarf, *alt_dwarf;
 	struct span spans[SPANS_MAX];
 	size_t spans_cnt;
 	struct unit_range *ranges;
@@ -173,7 +173,7 @@ static const char *string_check(const struct inlines *in, const char *str)
 	return str;
 }
 
-int inlines_new(struct image *img, struct inlines **ret)
+int inlines_new(struct image *img, struct image *alt, struct inlines **ret)
 {
 	struct inlines *in = calloc(1, sizeof(*in));
 	Dwarf_CU *cu = NULL;
@@ -189,6 +189,12 @@ int inlines_new(struct image *img, struct inlines **ret)
 	if (!in->joined)
 		err = -ENOMEM;
 	in->dwarf = image_has_section(img, ".debug_info") ? dwarf_begin_elf(img->elf, DWARF_C_READ, NULL) : NULL;
+	if (in->dwarf && alt) {
+		in->alt = image_ref(alt);
+		in->alt_dwarf = dwarf_begin_elf(alt->elf, DWARF_C_READ, NULL);
+		if (in->alt_dwarf)
+			dwarf_setalt(in->dwarf, in->alt_dwarf);
+	}
 	while (!err && in->dwarf && !dwarf_get_units(in->dwarf, cu, &cu, NULL, &type, &die, NULL))
 		if (type == DW_UT_compile || type == DW_UT_skeleton)
 			err = unit_add(in, &die);
@@ -199,6 +205,8 @@ int inlines_new(struct image *img, struct inlines **ret)
 		return err;
 	}
 	spans_find(in, img->elf);
+	if (in->alt_dwarf)
+		spans_find(in, alt->elf);
 	qsort(in->ranges, in->ranges_cnt, sizeof(*in->ranges), range_compare);
 	*ret = in;
 	return 0;
@@ -217,6 +225,8 @@ struct inlines *inlines_free(struct inlines *in)
 	free(in->units);
 	free(in->ranges);
 	dwarf_end(in->dwarf);
+	dwarf_end(in->alt_dwarf);
+	image_free(in->alt);
 	image_free(in->img);
 	free(in);
 	return NULL;
@@ -450,7 +460,8 @@ void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret)
 		place.name = scope->name;
 		if (ret->cnt == INLINES_MAX + 1)	/* the innermost ones are left out */
 			memmove(ret->at, ret->at + 1, (--ret->cnt) * sizeof(ret->at[0]));
-		ret->at[ret->cnt++] = place;
+		if (place.name || !scope->inlined)	/* else it is not known what was inlined there */
+			ret->at[ret->cnt++] = place;
 		if (!scope->inlined)
 			return;
 		place = (struct inlines_frame){ 0 };

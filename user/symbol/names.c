@@ -25,8 +25,14 @@
 
 struct request_head {
 	uint64_t file_key;
-	uint32_t no_inline, no_demangle, no_debug;
-	uint32_t vas_cnt;
+	uint32_t no_inline, no_demangle, no_debug, no_alt;
+	uint32_t vas_cnt, padding;
+};
+
+/* Of PARSER_DEBUG. */
+struct add_request {
+	uint64_t file_key;
+	uint64_t what;
 };
 
 struct frame_head {
@@ -76,21 +82,32 @@ static int file_get(struct names_state *s, uint64_t key, int fd, struct name_fil
 	return 0;
 }
 
-static void wish_fill(const struct name_file *f, struct names_wish *ret)
+static void wish_fill(enum names_file file, const char *link, const unsigned char *id, size_t id_len, struct names_wish *ret)
+{
+	ret->file = file;
+	if (id_len && id_len <= sizeof(ret->build_id)) {
+		ret->build_id_len = id_len;
+		memcpy(ret->build_id, id, id_len);
+	}
+	if (link && strlen(link) < sizeof(ret->link))
+		strcpy(ret->link, link);
+}
+
+static void wish_find(const struct name_file *f, const struct request_head *head, struct names_wish *ret)
 {
 	const unsigned char *id;
 	const char *link;
 	uint32_t crc;
+	size_t len;
 
-	ret->wants = true;
-	ret->build_id_len = image_build_id(f->img, &id);
-	if (ret->build_id_len > sizeof(ret->build_id))
-		ret->build_id_len = 0;
-	if (ret->build_id_len)
-		memcpy(ret->build_id, id, ret->build_id_len);
-	link = debug_file_link(f->img, &crc);
-	if (link && strlen(link) < sizeof(ret->link))
-		strcpy(ret->link, link);
+	if (!head->no_debug && name_file_wants_debug(f)) {
+		len = image_build_id(f->img, &id);
+		wish_fill(NAMES_DEBUG_FILE, debug_file_link(f->img, &crc), id, len, ret);
+	} else if (!head->no_alt) {
+		link = name_file_wants_alt(f, &id, &len);
+		if (link)
+			wish_fill(NAMES_ALT_FILE, link, id, len, ret);
+	}
 }
 
 static void string_write(struct text *reply, const char *str)
@@ -185,14 +202,13 @@ int names_handle(void *state, const void *request, size_t len, int fd, struct te
 	err = file_get(state, head.file_key, fd, &f);
 	if (err)
 		return err;
-	if (!head.no_debug && name_file_wants_debug(f))
-		wish_fill(f, &wish);
+	wish_find(f, &head, &wish);
 	text_add_len(reply, (const char *)&wish, sizeof(wish));
 	w.no_demangle = head.no_demangle;
 	w.numbers = hashmap_new();
 	if (!w.numbers)
 		return -ENOMEM;
-	for (uint32_t i = 0; !err && !wish.wants && i < head.vas_cnt; i++) {
+	for (uint32_t i = 0; !err && !wish.file && i < head.vas_cnt; i++) {
 		memcpy(&va, (const char *)request + sizeof(head) + i * sizeof(va), sizeof(va));
 		err = answer_write(&w, f, va, head.no_inline);
 	}
@@ -202,16 +218,18 @@ int names_handle(void *state, const void *request, size_t len, int fd, struct te
 
 int names_handle_debug(void *state, const void *request, size_t len, int fd, struct text *reply)
 {
+	struct add_request req;
 	struct name_file *f;
-	uint64_t key;
 	int err;
 
 	(void)reply;
-	if (len != sizeof(key) || fd < 0)
+	if (len != sizeof(req) || fd < 0)
 		return -EINVAL;
-	memcpy(&key, request, sizeof(key));
-	err = file_get(state, key, -1, &f);
-	return err ? err : name_file_add_debug(f, fd);
+	memcpy(&req, request, sizeof(req));
+	err = file_get(state, req.file_key, -1, &f);
+	if (err)
+		return err;
+	return req.what == NAMES_ALT_FILE ? name_file_add_alt(f, fd) : name_file_add_debug(f, fd);
 }
 
 /* Takes a string out of a reply; NULL when none ends in it. */
@@ -293,7 +311,7 @@ int names_ask(struct worker *w, const struct names_question *q, struct names_wis
 {
 	const struct request_head head = {
 		.file_key = q->file_key, .no_inline = q->no_inline, .no_demangle = q->no_demangle, .no_debug = q->no_debug,
-		.vas_cnt = q->vas_cnt,
+		.no_alt = q->no_alt, .vas_cnt = q->vas_cnt,
 	};
 	struct names_frame frames[INLINES_MAX + 1];
 	struct text request = { 0 }, reply = { 0 };
@@ -307,10 +325,10 @@ int names_ask(struct worker *w, const struct names_question *q, struct names_wis
 	text_free(&request);
 	if (!err && !take(&reply, &r.at, ret_wish, sizeof(*ret_wish)))
 		err = -EBADMSG;
-	if (!err && (ret_wish->build_id_len > sizeof(ret_wish->build_id) ||
+	if (!err && (ret_wish->build_id_len > sizeof(ret_wish->build_id) || ret_wish->file > NAMES_ALT_FILE ||
 		     !memchr(ret_wish->link, '\0', sizeof(ret_wish->link))))
 		err = -EBADMSG;
-	for (uint32_t i = 0; !err && !ret_wish->wants && i < q->vas_cnt; i++) {
+	for (uint32_t i = 0; !err && !ret_wish->file && i < q->vas_cnt; i++) {
 		err = answer_read(&r, frames, &cnt);
 		if (!err && cnt)
 			err = fn(ctx, i, frames, cnt);
@@ -320,10 +338,11 @@ int names_ask(struct worker *w, const struct names_question *q, struct names_wis
 	return err;
 }
 
-int names_add_debug(struct worker *w, uint64_t file_key, int debug_fd)
+int names_add_file(struct worker *w, uint64_t file_key, enum names_file what, int fd)
 {
+	const struct add_request req = { .file_key = file_key, .what = what };
 	struct text reply = { 0 };
-	int err = worker_call(w, PARSER_DEBUG, &file_key, sizeof(file_key), debug_fd, &reply);
+	int err = worker_call(w, PARSER_DEBUG, &req, sizeof(req), fd, &reply);
 
 	text_free(&reply);
 	return err;

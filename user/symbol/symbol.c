@@ -44,6 +44,7 @@ struct known_file {
 	uint64_t key;
 	bool failed;		/* the worker died of it, or could not read it: never asked again */
 	bool no_debug;		/* no debug file is anywhere */
+	bool no_alt;		/* nor what it has in common with others */
 };
 
 struct symbolizer {
@@ -287,8 +288,8 @@ static int on_answer(void *ctx, uint32_t index, const struct names_frame *frames
 	return err;
 }
 
-/* Gives the worker the debug file that it wishes for. False when there is none. */
-static bool debug_give(const struct question *q, const struct names_wish *wish)
+/* Gives the worker the file that it wishes for. False when there is none. */
+static bool wish_grant(const struct question *q, const struct names_wish *wish)
 {
 	for (int n = 0; ; n++) {
 		int fd = debug_path_open(q->t, q->module->path, wish, q->s->opt.debuginfod, n), err;
@@ -297,7 +298,7 @@ static bool debug_give(const struct question *q, const struct names_wish *wish)
 			return false;
 		if (fd < 0)
 			continue;
-		err = names_add_debug(q->s->worker, q->module->file_key, fd);
+		err = names_add_file(q->s->worker, q->module->file_key, wish->file, fd);
 		close(fd);
 		if (!err)
 			return true;
@@ -322,14 +323,22 @@ static int question_ask(struct question *q)
 {
 	struct names_question ask = {
 		.file_key = q->module->file_key, .fd = q->module->fd, .no_inline = q->s->opt.no_inline,
-		.no_demangle = q->s->opt.no_demangle, .no_debug = q->file->no_debug, .vas = q->vas, .vas_cnt = q->cnt,
+		.no_demangle = q->s->opt.no_demangle, .no_debug = q->file->no_debug, .no_alt = q->file->no_alt,
+		.vas = q->vas, .vas_cnt = q->cnt,
 	};
-	struct names_wish wish = { .wants = false };
+	struct names_wish wish = { .file = NAMES_NO_FILE };
 	int err = names_ask(q->s->worker, &ask, &wish, on_answer, q);
 
-	if (!err && wish.wants) {
-		q->file->no_debug = !debug_give(q, &wish);
+	/* first its debug file, then what that has in common with others */
+	for (int n = 0; !err && wish.file != NAMES_NO_FILE && n < 2; n++) {
+		bool granted = wish_grant(q, &wish);
+
+		if (wish.file == NAMES_DEBUG_FILE)
+			q->file->no_debug = !granted;
+		else
+			q->file->no_alt = !granted;
 		ask.no_debug = true;
+		ask.no_alt = wish.file == NAMES_ALT_FILE || q->file->no_alt;
 		err = names_ask(q->s->worker, &ask, &wish, on_answer, q);
 	}
 	if (err == -ENOMEM || err == -EBUSY)
