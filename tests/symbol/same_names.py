@@ -12,6 +12,7 @@
 #	sizeless	behind a function without a size (see user/symbol/symtab.c), nothing else begins before the address
 #	data		in a table between functions: it says that it is no function (nm says T, for where it is); nobody's
 #	nobody's	all others: ebb must say file+0xADDRESS
+#	demangled	of all these: the readable name is that of c++filt -i
 #
 # same_names.py lines NAMES FILE CNT [DEBUGFILE]	compares inlined functions and source lines with addr2line -i -f
 #
@@ -199,6 +200,11 @@ class Reference:
         return sorted(found)
 
 
+def demangled(names):
+    """As nm -C and addr2line -C do it, which c++filt does without its verbose types."""
+    return run('c++filt', '-i', text=''.join(n + '\n' for n in names)).splitlines()
+
+
 def compare_tables(names, path, count, debug):
     ref = Reference(path, debug)
     minimum = count // 10 if ref.names else 0
@@ -219,6 +225,15 @@ def compare_tables(names, path, count, debug):
             wrong += 1
             if wrong <= 20:
                 print('%x: ebb says %s, want %s (%s)' % (va, said.get(va), sorted(want)[:4] if want else None, what))
+    readable, mangled = ask(names, path, addresses), [said[va][-1][4] for va in addresses]
+    for va, name, want in zip(addresses, mangled, demangled(mangled)):
+        got = readable[va][-1][4]
+        if got != want:
+            wrong += 1
+            if wrong <= 20:
+                print('%x: %s is %s, want %s' % (va, name, got, want))
+        elif got != name:
+            counts['demangled'] = counts.get('demangled', 0) + 1
     print('%d addresses: %s; %d differ' % (len(addresses), ', '.join('%d %s' % (counts[k], k) for k in sorted(counts)), wrong))
     return wrong or counts.get('covered', 0) < minimum
 
@@ -322,6 +337,7 @@ def compare_lines(names, path, count, debug):
     where = (debug or [path])[0]
     ours, theirs = ask(names, path, addresses, '-m'), addr2line(where, addresses)
     readable, shown = ask(names, path, addresses), addr2line(where, addresses, '-C')
+    whole = ask(names, path, addresses, '-m', '-n')
     lines = Lines(where)
     counts, wrong = {}, 0
     for va in addresses:
@@ -331,6 +347,9 @@ def compare_lines(names, path, count, debug):
         how = compare_frames(va, *pairs[0], readable[va][-1][4], aliases, lines)
         # readable names: of the inlined ones, since the last one may be an alias
         if how and not how.startswith('local') and [x[0] for x in pairs[1][0][:-1]] != [x[0] for x in pairs[1][1][:-1]]:
+            how = None
+        # without inlined functions: the function itself, with the line of the address
+        if len(whole[va]) != 1 or whole[va][0][2:4] != ours[va][0][2:4] or whole[va][0][4] != ours[va][-1][4]:
             how = None
         counts[how or 'other'] = counts.get(how or 'other', 0) + 1
         if not how:

@@ -168,6 +168,36 @@ TEST(hang) { check_bad('h', -ETIME); }
 TEST(lie) { check_bad('l', -EBADMSG); }
 TEST(error) { check_bad('e', -EIO); }
 
+static int on_plt_name(void *ctx, uint32_t i, const struct names_frame *frames, uint32_t cnt)
+{
+	(void)i;
+	*(bool *)ctx |= cnt == 1 && !strcmp(frames[0].name, "foo(int)@plt");
+	return 0;
+}
+
+/* Entries of the PLT for functions of C++. */
+TEST(plt_demangled)
+{
+	static const char source[] = "extern int foo(int) __asm__(\"_Z3fooi\");\nint bar(int n) { return foo(n) + 1; }\n";
+	char *path = child_build("plt.so", "cc", source, "-shared -fPIC -nostdlib");
+	static uint64_t vas[0x4000];
+	struct names_question q = { .file_key = 2, .no_debug = true, .vas = vas, .vas_cnt = 0x4000 };
+	struct names_wish wish;
+	struct worker *w = NULL;
+	bool found = false;
+
+	q.fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	free(path);
+	if (!CHECK(q.fd >= 0) || !CHECK_EQ(worker_start(&resolve_service, &w), 0))
+		return;
+	for (uint32_t i = 0; i < q.vas_cnt; i++)
+		vas[i] = i;
+	CHECK_EQ(names_ask(w, &q, &wish, on_plt_name, &found), 0);
+	CHECK(found);
+	worker_stop(w);
+	close(q.fd);
+}
+
 struct sum {
 	uint32_t cnt;
 	size_t bytes, longest;
@@ -265,4 +295,4 @@ TEST(long_names)
 }
 
 TEST_MAIN(TEST_CASE(shared), TEST_CASE(no_worker), TEST_CASE(crash), TEST_CASE(hang), TEST_CASE(lie), TEST_CASE(error),
-	  TEST_CASE(long_names))
+	  TEST_CASE(plt_demangled), TEST_CASE(long_names))

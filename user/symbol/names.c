@@ -8,6 +8,7 @@
  * addresses are in one function, and it is demangled once. 0 is none.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,14 +140,39 @@ static int number_of(struct writer *w, const char *str, uint32_t *ret, bool *ret
 	return *ret_new ? hashmap_put(w->numbers, &str, sizeof(str), number) : 0;
 }
 
+/* Of a PLT entry the function's name is mangled, not that it is one: "operator delete(void*)@plt". */
+static int plt_demangle(const char *name, char **ret)
+{
+	static const char suffix[] = "@plt";
+	size_t len = strlen(name);
+	char *stem, *readable = NULL;
+	int err;
+
+	if (len < sizeof(suffix) || strcmp(name + len - strlen(suffix), suffix))
+		return -ENOENT;
+	stem = strndup(name, len - strlen(suffix));
+	if (!stem)
+		return -ENOMEM;
+	err = demangle_name(stem, &readable);
+	free(stem);
+	if (!err && asprintf(ret, "%s%s", readable, suffix) < 0)
+		err = -ENOMEM;
+	free(readable);
+	return err;
+}
+
 static int name_write(struct writer *w, const char *name)
 {
 	char *readable = NULL;
+	int err = w->no_demangle ? -ENOENT : demangle_name(name, &readable);
 
-	if (!w->no_demangle && demangle_name(name, &readable) == -ENOMEM)
-		return -ENOMEM;
-	string_write(w->reply, readable ? readable : name);
-	free(readable);
+	if (err == -ENOENT && !w->no_demangle)
+		err = plt_demangle(name, &readable);
+	if (err == -ENOMEM)
+		return err;
+	string_write(w->reply, err ? name : readable);
+	if (!err)
+		free(readable);
 	return 0;
 }
 
