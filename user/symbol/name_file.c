@@ -112,11 +112,12 @@ static int symtab_get(struct name_file *f)
 
 static int inlines_get(struct name_file *f)
 {
-	struct image *img = dwarf_image(f);
+	struct image *img;
 
 	if (f->inlines_tried)
 		return 0;
 	f->inlines_tried = true;
+	img = dwarf_image(f);
 	return img && inlines_new(img, f->alt, &f->inlines) == -ENOMEM ? -ENOMEM : 0;
 }
 
