@@ -87,6 +87,18 @@ else
 	skip names.ibtplt "no linker that makes such a PLT"
 fi
 
+# mapping symbols; headers in the segment with code
+if command -v aarch64-linux-gnu-gcc >/dev/null; then
+	if aarch64-linux-gnu-gcc -O2 -g -static "$ROOT/tests/programs/allocs.c" -o "$WORK/arm64" 2>"$WORK/arm64.err"; then
+		same arm64 tables "$WORK/arm64" 5000
+	else
+		not_ok names.arm64 "it does not compile"
+		show "$WORK/arm64.err"
+	fi
+else
+	skip names.arm64 "no compiler for it"
+fi
+
 # --- debug information ---
 same lines-c lines "$EBB" 10000
 if [ -n "$libc_debug" ]; then

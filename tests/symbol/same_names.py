@@ -72,6 +72,7 @@ def fde_starts(path, sections):
 class Reference:
     def __init__(self, path, debug):
         self.path = path
+        self.is_arm64 = 'AArch64' in run('readelf', '-h', path)     # ebb knows no PLT of it
         self.sections = sections_of(path)
         self.code = [s for s in self.sections if 'X' in s[5]]
         self.fdes = fde_starts(path, self.sections)
@@ -121,7 +122,7 @@ class Reference:
 
     def read_plt(self):
         self.plt_sections = [s for s in self.code if s[1].startswith('.plt')]
-        for section in self.plt_sections:
+        for section in [] if self.is_arm64 else self.plt_sections:
             for line in run('objdump', '-d', '-j', section[1], self.path).splitlines():
                 m = re.match(r'([0-9a-f]+) <(.*)>:$', line)
                 if m:
@@ -238,10 +239,10 @@ def compare_tables(names, path, count, debug):
     return wrong or counts.get('covered', 0) < minimum
 
 
-def addr2line(path, addresses, *options):
+def addr2line(tool, path, addresses, *options):
     """address -> [(name, file, line)], innermost first; None and 0 for what is not known."""
     found, frames, name = {}, None, None
-    for line in run('addr2line', '-a', '-i', '-f', *options, '-e', path,
+    for line in run(tool, '-a', '-i', '-f', *options, '-e', path,
                     text=''.join('%x\n' % a for a in addresses)).splitlines():
         if re.match('0x[0-9a-f]+$', line):
             frames, name = found.setdefault(int(line, 16), []), None
@@ -335,8 +336,9 @@ def compare_lines(names, path, count, debug):
     ref = Reference(path, debug)
     addresses = sorted(va for va in ref.random_addresses(count) if ref.covering(va))
     where = (debug or [path])[0]
-    ours, theirs = ask(names, path, addresses, '-m'), addr2line(where, addresses)
-    readable, shown = ask(names, path, addresses), addr2line(where, addresses, '-C')
+    tool = 'aarch64-linux-gnu-addr2line' if ref.is_arm64 else 'addr2line'
+    ours, theirs = ask(names, path, addresses, '-m'), addr2line(tool, where, addresses)
+    readable, shown = ask(names, path, addresses), addr2line(tool, where, addresses, '-C')
     whole = ask(names, path, addresses, '-m', '-n')
     lines = Lines(where)
     counts, wrong = {}, 0

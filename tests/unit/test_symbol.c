@@ -285,17 +285,17 @@ static const char rules_source[] =
 	"sized huge, 0xffffffffffff\n .zero 8\n"
 	".section .yy, \"ax\", %progbits\nfunc last\n .zero 16\n"
 	".section .zz, \"ax\", %progbits\n .zero 64\n"
-	".data\nsized in_data, 16\n .zero 16\n";
+	".data\nsized in_data, 16\n .zero 16\n .hidden __ehdr_start\n .quad __ehdr_start\n";
 
 /* Assembles a library in dir; false when there is no compiler. */
-static bool rules_build(const char *dir, struct text *ret_path)
+static bool rules_build(const char *dir, const char *flags, struct text *ret_path)
 {
 	struct text cmd = { 0 };
 	FILE *cc;
 	bool ok;
 
 	text_printf(ret_path, "%s/rules.so", dir);
-	text_printf(&cmd, "cc -shared -nostdlib -x assembler -o %s -", ret_path->str);
+	text_printf(&cmd, "cc -nostdlib %s -x assembler -o %s -", flags, ret_path->str);
 	cc = popen(cmd.str, "w");
 	text_free(&cmd);
 	if (!cc)
@@ -356,7 +356,7 @@ static char *scratch_dir(void)
 	return mkdtemp(dir);
 }
 
-TEST(rules)
+static void rules_test(const char *flags)
 {
 	char *dir = scratch_dir();
 	struct text path = { 0 };
@@ -365,7 +365,7 @@ TEST(rules)
 	struct rows rows;
 	int fd;
 
-	if (!dir || !rules_build(dir, &path))
+	if (!dir || !rules_build(dir, flags, &path))
 		TEST_SKIP("no temporary directory, or no cc that assembles");
 	fd = open(path.str, O_RDONLY | O_CLOEXEC);
 	rows = nm_read(path.str);
@@ -378,6 +378,17 @@ TEST(rules)
 	unlink(path.str);
 	rmdir(dir);
 	text_free(&path);
+}
+
+TEST(rules)
+{
+	rules_test("-shared");
+}
+
+/* Where the headers of the file are in a segment with code, __ehdr_start has a place there, in no section. */
+TEST(rules_headers)
+{
+	rules_test("-static -Wl,-z,noseparate-code -Wl,--eh-frame-hdr");
 }
 
 /* A child and what it wants to be asked about. */
@@ -585,5 +596,6 @@ TEST(target_by_hand)
 	symbolizer_free(c.names);
 }
 
-TEST_MAIN(TEST_CASE(nm_libc), TEST_CASE(nm_libstdcxx), TEST_CASE(nm_self), TEST_CASE(rules), TEST_CASE(own_functions),
+TEST_MAIN(TEST_CASE(nm_libc), TEST_CASE(nm_libstdcxx), TEST_CASE(nm_self), TEST_CASE(rules), TEST_CASE(rules_headers),
+	  TEST_CASE(own_functions),
 	  TEST_CASE(deleted_and_anonymous), TEST_CASE(target_by_hand))

@@ -416,6 +416,7 @@ bool image_has_section(const struct image *img, const char *name)
 
 int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end)
 {
+	uint64_t next = UINT64_MAX;
 	GElf_Shdr shdr;
 
 	for (Elf_Scn *scn = elf_nextscn(img->elf, NULL); scn; scn = elf_nextscn(img->elf, scn)) {
@@ -423,11 +424,14 @@ int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end)
 		if (!gelf_getshdr(scn, &shdr) || !(shdr.sh_flags & SHF_ALLOC) ||
 		    ((shdr.sh_flags & SHF_TLS) && shdr.sh_type == SHT_NOBITS))
 			continue;
+		if (shdr.sh_addr > va && shdr.sh_addr < next)
+			next = shdr.sh_addr;
 		if (va < shdr.sh_addr || va - shdr.sh_addr >= shdr.sh_size || shdr.sh_addr + shdr.sh_size < shdr.sh_addr)
 			continue;
 		*ret_end = shdr.sh_addr + shdr.sh_size;
 		return 0;
 	}
+	*ret_end = next;
 	return -ENOENT;
 }
 

@@ -50,7 +50,10 @@ bool image_has_symtab(const struct image *img);	/* false = stripped: only .dynsy
 /* Length of the build id, 0 without one; *ret_id lives as long as the image. */
 size_t image_build_id(const struct image *img, const unsigned char **ret_id);
 bool image_has_section(const struct image *img, const char *name);
-/* Where the section in memory ends that va lies in. -ENOENT: in none, or the file has no section headers. */
+/*
+ * Where the section in memory ends that va lies in. -ENOENT: in none, or the file has no section headers; then *ret_end is
+ * where the next one begins, UINT64_MAX when there is none.
+ */
 int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end);
 
 /* Through the PT_LOAD segments. -ENOENT: not in any. */

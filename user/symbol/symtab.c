@@ -200,18 +200,19 @@ static void symbols_sort(struct symtab_symbol *symbols, size_t cnt)
 }
 
 /*
- * Where the section ends that va lies in, and whether there is code in it. Without section headers
- * the segment stands for it.
+ * Where the section ends that va lies in, and whether there is code in it. What is in none ends where
+ * the next one begins (the headers of the file, which may be in a segment with code); without section
+ * headers the segment stands for it.
  */
 static bool section_at(const struct image *img, uint64_t va, uint64_t *ret_end)
 {
 	const unsigned char *text;
 	uint64_t end;
 	size_t len;
-	bool is_code = !image_text(img, va, SIZE_MAX, &text, &len);
+	bool is_code = !image_text(img, va, SIZE_MAX, &text, &len), in_section = !image_section_end(img, va, &end);
 
 	*ret_end = is_code ? va + len : va + 1;
-	if (!image_section_end(img, va, &end) && (end < *ret_end || !is_code))
+	if (end < *ret_end || (in_section && !is_code))
 		*ret_end = end;
 	return is_code;
 }
