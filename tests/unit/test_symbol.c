@@ -292,7 +292,6 @@ static bool rules_build(const char *dir, const char *flags, struct text *ret_pat
 {
 	struct text cmd = { 0 };
 	FILE *cc;
-	bool ok;
 
 	text_printf(ret_path, "%s/rules.so", dir);
 	text_printf(&cmd, "cc -nostdlib %s -x assembler -o %s -", flags, ret_path->str);
@@ -301,8 +300,7 @@ static bool rules_build(const char *dir, const char *flags, struct text *ret_pat
 	if (!cc)
 		return false;
 	fputs(rules_source, cc);
-	ok = pclose(cc) == 0;
-	return ok;
+	return pclose(cc) == 0;
 }
 
 static uint64_t va_of(const struct rows *r, const char *name)
