@@ -43,6 +43,8 @@ static int run(const char *name)
 		return bench_books(false, false, true);
 	if (!strcmp(name, "books"))	/* the last three in one go */
 		return bench_books(true, true, true);
+	if (!strcmp(name, "symbols.node"))
+		return bench_symbols();
 	if (!strcmp(name, "ports.churn"))
 		return bench_ports_churn();
 	if (!strcmp(name, "ports.snapshot"))

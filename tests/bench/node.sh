@@ -10,11 +10,11 @@ function layer(n, i) { return n ? layer(n - 1, i) : pack(i); }
 setInterval(() => { for (let i = 0; i < 20; i++) layer(i % 7, i); }, 20);
 console.log("ready");'
 
-# ms_between FILE: from the start of ebb until it said that it is attached.
+# node_start NAME OPTION…: a node that works, in $node; NAME is the benchmark that it is for.
 node_start()
 {
 	command -v node > /dev/null || { say "$1: node is not installed"; return 1; }
-	begin "$work/node" node -e "$NODE_PROGRAM"
+	begin "$work/node" node "${@:2}" -e "$NODE_PROGRAM"
 	node=$pid
 	await "$node" "$work/node" '^ready' || { say "$1: node does not start"; return 1; }
 	pause 0.5
@@ -68,4 +68,15 @@ bench_node_rss()
 	end "$ebb" INT
 	end "$node" KILL
 	result rss.node "$peak" 1 max 64 MiB
+}
+
+bench_node_symbols()
+{
+	local err=0
+
+	node_start symbols.node --perf-basic-prof --interpreted-frames-native-stack --no-logfile-per-isolate --logfile=/dev/null || return 1
+	BENCH_NODE_PID=$node run_bench symbols.node || err=1
+	end "$node" KILL
+	rm -f "/tmp/perf-$node.map"
+	return "$err"
 }

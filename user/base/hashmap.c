@@ -5,9 +5,14 @@
 
 #include "base/hashmap.h"
 
+#define KEY_INSIDE_BYTES 24	/* of addresses and numbers; longer keys, which are names, are copies of their own */
+
 struct entry {
-	void *key;	/* owned; NULL = empty */
-	size_t len;
+	union {
+		unsigned char inside[KEY_INSIDE_BYTES];
+		void *copy;	/* owned */
+	} key;
+	size_t len;		/* + 1; 0 = empty */
 	uint64_t hash;
 	uint64_t value;
 };
@@ -18,14 +23,24 @@ struct hashmap {
 	size_t cnt;
 };
 
+/* Names have a hundred bytes and more: eight at a time. */
 uint64_t hash_bytes(const void *data, size_t len)
 {
 	const unsigned char *p = data;
-	uint64_t h = 0xcbf29ce484222325ull;
+	uint64_t h = 0xcbf29ce484222325ull ^ len, word;
 
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ p[i]) * 0x100000001b3ull;
-	h ^= h >> 32;
+	for (; len; p += sizeof(word)) {
+		size_t part = len < sizeof(word) ? len : sizeof(word);
+
+		word = 0;
+		if (part == sizeof(word))
+			memcpy(&word, p, sizeof(word));
+		else
+			memcpy(&word, p, part);
+		h = (h ^ word) * 0x9fb21c651e98df25ull;
+		h ^= h >> 32;
+		len -= part;
+	}
 	h *= 0xd6e8feb86659fd93ull;
 	return h ^ h >> 32;
 }
@@ -48,10 +63,16 @@ struct hashmap *hashmap_free(struct hashmap *map)
 	if (!map)
 		return NULL;
 	for (size_t i = 0; map->entries && i < map->size; i++)
-		free(map->entries[i].key);
+		if (map->entries[i].len > KEY_INSIDE_BYTES + 1)
+			free(map->entries[i].key.copy);
 	free(map->entries);
 	free(map);
 	return NULL;
+}
+
+static const void *key_of(const struct entry *e)
+{
+	return e->len > KEY_INSIDE_BYTES + 1 ? e->key.copy : e->key.inside;
 }
 
 /* The entry that holds the key, or the empty one where it would go. */
@@ -60,7 +81,7 @@ static struct entry *entry_find(const struct hashmap *map, const void *key, size
 	for (size_t i = hash & (map->size - 1);; i = (i + 1) & (map->size - 1)) {
 		struct entry *e = &map->entries[i];
 
-		if (!e->key || (e->hash == hash && e->len == len && !memcmp(e->key, key, len)))
+		if (!e->len || (e->hash == hash && e->len == len + 1 && !memcmp(key_of(e), key, len)))
 			return e;
 	}
 }
@@ -69,7 +90,7 @@ bool hashmap_get(const struct hashmap *map, const void *key, size_t len, uint64_
 {
 	const struct entry *e = entry_find(map, key, len, hash_bytes(key, len));
 
-	if (!e->key)
+	if (!e->len)
 		return false;
 	*ret = e->value;
 	return true;
@@ -85,33 +106,62 @@ static int hashmap_grow(struct hashmap *map)
 	for (size_t i = 0; i < map->size; i++) {
 		const struct entry *e = &map->entries[i];
 
-		if (e->key)
-			*entry_find(&bigger, e->key, e->len, e->hash) = *e;
+		if (e->len)
+			*entry_find(&bigger, key_of(e), e->len - 1, e->hash) = *e;
 	}
 	free(map->entries);
 	*map = bigger;
 	return 0;
 }
 
-int hashmap_put(struct hashmap *map, const void *key, size_t len, uint64_t value)
+/* The entry of a key, made when it is new. NULL when memory is short. */
+static struct entry *entry_get(struct hashmap *map, const void *key, size_t len, bool *ret_new)
 {
 	uint64_t hash = hash_bytes(key, len);
 	struct entry *e;
+	void *copy;
 
 	if ((map->cnt + 1) * 4 > map->size * 3 && hashmap_grow(map))
-		return -ENOMEM;
+		return NULL;
 	e = entry_find(map, key, len, hash);
-	if (!e->key) {
-		e->key = malloc(len ? len : 1);
-		if (!e->key)
-			return -ENOMEM;
-		memcpy(e->key, key, len);
-		e->len = len;
-		e->hash = hash;
-		map->cnt++;
-	}
+	*ret_new = !e->len;
+	if (e->len)
+		return e;
+	copy = len > KEY_INSIDE_BYTES ? malloc(len) : e->key.inside;
+	if (!copy)
+		return NULL;
+	memcpy(copy, key, len);
+	if (len > KEY_INSIDE_BYTES)
+		e->key.copy = copy;
+	e->len = len + 1;
+	e->hash = hash;
+	map->cnt++;
+	return e;
+}
+
+int hashmap_put(struct hashmap *map, const void *key, size_t len, uint64_t value)
+{
+	bool is_new;
+	struct entry *e = entry_get(map, key, len, &is_new);
+
+	if (!e)
+		return -ENOMEM;
 	e->value = value;
 	return 0;
+}
+
+int hashmap_add(struct hashmap *map, const void *key, size_t len, uint64_t value, uint64_t *ret_known)
+{
+	bool is_new;
+	struct entry *e = entry_get(map, key, len, &is_new);
+
+	if (!e)
+		return -ENOMEM;
+	if (is_new)
+		e->value = value;
+	else
+		*ret_known = e->value;
+	return !is_new;
 }
 
 size_t hashmap_count(const struct hashmap *map)

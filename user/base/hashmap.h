@@ -20,9 +20,11 @@ struct hashmap *hashmap_free(struct hashmap *map);
 bool hashmap_get(const struct hashmap *map, const void *key, size_t len, uint64_t *ret);
 /* Adds or replaces. 0 or -ENOMEM. */
 int hashmap_put(struct hashmap *map, const void *key, size_t len, uint64_t value);
+/* Adds, unless the key is there: then 1, and the value that it has. 0; -ENOMEM. */
+int hashmap_add(struct hashmap *map, const void *key, size_t len, uint64_t value, uint64_t *ret_known);
 size_t hashmap_count(const struct hashmap *map);
 
-/* FNV-1a with a final mix, the map's own hash. */
+/* The map's own hash: words are mixed as MurmurHash does it. Not the same on machines of another byte order. */
 uint64_t hash_bytes(const void *data, size_t len);
 
 #endif

@@ -135,9 +135,23 @@ static const struct rule rules[] = {
 				       "*/anaconda*/lib/*|*/anaconda*/envs/*|*/miniforge*/lib/*|*/miniforge*/envs/*" },
 };
 
+#define RULES_CNT	(sizeof(rules) / sizeof(rules[0]))
+#define MEMO_CNT	8
+_Static_assert(RULES_CNT <= 64, "a bit for each");
+
+/* The rules that a module does not rule out: a process has thousands of functions in a few files. */
+struct module_memo {
+	char *module;
+	bool is_exe;
+	uint64_t rules;		/* bits */
+};
+
 struct kinds {
 	regex_t app, not_app;
 	bool has_app, has_not_app;
+	uint64_t begins[256];		/* by its first byte: the rules that a function's name does not rule out, as bits */
+	struct module_memo memo[MEMO_CNT];
+	unsigned int memo_next;		/* is overwritten next */
 };
 
 struct slice {
@@ -160,8 +174,8 @@ static bool glob_fits(const char *pattern, const struct slice *s)
 			const char *found;
 
 			again = ++p;
-			/* what comes first behind it is mostly a letter or a slash: go there at once */
-			found = *p && *p != '|' && *p != '*' ? memchr(s->str + i, *p, s->len - i) : s->str + i;
+			/* go at once to where all up to the next * is */
+			found = memmem(s->str + i, s->len - i, p, strcspn(p, "*|"));
 			if (!found)
 				return false;
 			again_i = i = found - s->str;
@@ -184,9 +198,10 @@ static bool fits(const char *patterns, const struct slice *s)
 	if (!patterns)
 		return true;
 	for (const char *p = patterns;; p++) {
-		if (glob_fits(p, s))
+		if ((*p == '*' || !s->len || *p == *s->str) && glob_fits(p, s))
 			return true;
-		p += strcspn(p, "|");
+		while (*p && *p != '|')
+			p++;
 		if (!*p)
 			return false;
 	}
@@ -202,14 +217,14 @@ static struct slice function_core(const char *name)
 	int depth = 0;
 
 	for (; *p; p++) {
-		if (!depth && !strncmp(p, "operator", 8) && (p == name || p[-1] == ' ' || p[-1] == ':')) {
+		if (!depth && *p == 'o' && !strncmp(p, "operator", 8) && (p == name || p[-1] == ' ' || p[-1] == ':')) {
 			p += 8;
 			p += !strncmp(p, "()", 2) ? 2 : 0;
 			while (*p && *p != '(')
 				p++;
 			break;
 		}
-		if (!strncmp(p, "(anonymous namespace)", 21)) {
+		if (*p == '(' && !strncmp(p, "(anonymous namespace)", 21)) {
 			p += 20;
 			continue;
 		}
@@ -242,12 +257,46 @@ static bool is_found_in(const regex_t *re, const struct kinds_query *q)
 	return is_found(re, q->function) || is_found(re, q->module) || is_found(re, q->file);
 }
 
-enum frame_kind kinds_of(const struct kinds *k, const struct kinds_query *q)
+/* Which names fit a pattern at all, by their first byte; an empty one begins with a NUL. */
+static void begins_fill(uint64_t begins[256])
+{
+	for (size_t i = 0; i < RULES_CNT; i++) {
+		const char *p = rules[i].functions;
+		bool any = !p;
+
+		for (; p && *p; p += strcspn(p, "|"), p += *p == '|') {
+			begins[*p == '|' ? 0 : (unsigned char)*p] |= 1ull << i;
+			any = any || *p == '*';
+		}
+		for (int c = 0; any && c < 256; c++)
+			begins[c] |= 1ull << i;
+	}
+}
+
+static uint64_t rules_of_module(struct kinds *k, const struct kinds_query *q)
 {
 	bool is_exe = q->exe && *q->module && !strcmp(q->module, q->exe);
+	struct slice module = slice_of(q->module);
+	struct module_memo *m;
+	uint64_t bits = 0;
+
+	for (m = k->memo; m < k->memo + MEMO_CNT; m++)
+		if (m->module && m->is_exe == is_exe && !strcmp(m->module, q->module))
+			return m->rules;
+	for (size_t i = 0; i < RULES_CNT; i++)
+		if ((!rules[i].exe || is_exe) && fits(rules[i].modules, &module))
+			bits |= 1ull << i;
+	m = &k->memo[k->memo_next++ % MEMO_CNT];
+	free(m->module);
+	*m = (struct module_memo){ .module = strdup(q->module), .is_exe = is_exe, .rules = bits };
+	return bits;
+}
+
+enum frame_kind kinds_of(struct kinds *k, const struct kinds_query *q)
+{
 	bool is_jit = !strcmp(q->module, KINDS_JIT);	/* each runtime has its own way to write names */
-	struct slice module = slice_of(q->module), function = function_core(q->function), whole = slice_of(q->function);
-	struct slice file = { 0 };
+	struct slice function = function_core(q->function), whole = slice_of(q->function), file = { 0 };
+	uint64_t begins;
 
 	if (k->has_not_app && is_found_in(&k->not_app, q))
 		return FRAME_DEPENDENCY;
@@ -255,11 +304,14 @@ enum frame_kind kinds_of(const struct kinds *k, const struct kinds_query *q)
 		return FRAME_APP;
 	if (q->file)
 		file = slice_of(q->file);
-	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		const struct rule *r = &rules[i];
+	begins = k->begins[function.len ? (unsigned char)*function.str : 0];
+	if (is_jit)
+		begins |= k->begins[(unsigned char)*whole.str];
+	for (uint64_t left = rules_of_module(k, q) & begins; left; left &= left - 1) {
+		const struct rule *r = &rules[__builtin_ctzll(left)];
 
-		if ((!r->exe || is_exe) && (!r->files || q->file) && fits(r->modules, &module) &&
-		    (fits(r->functions, &function) || (is_jit && fits(r->functions, &whole))) && fits(r->files, &file))
+		if ((!r->files || q->file) && (fits(r->functions, &function) || (is_jit && fits(r->functions, &whole))) &&
+		    fits(r->files, &file))
 			return r->kind;
 	}
 	return FRAME_APP;
@@ -290,6 +342,7 @@ int kinds_open(const char *app, const char *not_app, struct kinds **ret)
 
 	if (!k)
 		return -ENOMEM;
+	begins_fill(k->begins);
 	err = regex_open("--app", app, &k->app, &k->has_app);
 	if (!err)
 		err = regex_open("--not-app", not_app, &k->not_app, &k->has_not_app);
@@ -308,6 +361,8 @@ struct kinds *kinds_free(struct kinds *k)
 		regfree(&k->app);
 	if (k->has_not_app)
 		regfree(&k->not_app);
+	for (int i = 0; i < MEMO_CNT; i++)
+		free(k->memo[i].module);
 	free(k);
 	return NULL;
 }

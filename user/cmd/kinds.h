@@ -23,6 +23,6 @@ struct kinds_query {
 	const char *exe;	/* the target's own executable; NULL = not known */
 };
 
-enum frame_kind kinds_of(const struct kinds *k, const struct kinds_query *q);
+enum frame_kind kinds_of(struct kinds *k, const struct kinds_query *q);
 
 #endif

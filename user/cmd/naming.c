@@ -60,36 +60,41 @@ size_t naming_processes_missed(const struct naming *n)
 struct batch {
 	struct naming *n;
 	const struct target *t;
-	const uint32_t *frames;
+	const uint32_t *frames;		/* of the queries */
+	struct kind_key {
+		const char *name, *file;
+		uint64_t module;
+	} last;				/* addresses are sorted: mostly the same function again */
+	enum frame_kind last_kind;
 };
 
 /*
  * Strings of the symbolizer stay where they are, so a function that was met before is known by where its names stand; the
  * rules take microseconds, and a process has many frames in few functions.
  */
-static int kind_of(const struct batch *b, const struct symbol *sym, enum frame_kind *ret)
+static int kind_of(struct batch *b, const struct symbol *sym, enum frame_kind *ret)
 {
 	const char *exe = b->t ? b->t->exe : NULL;
-	const struct {
-		const char *name, *module, *file;
-		uint64_t is_exe;
-	} key = { sym->name, sym->module, sym->file, exe && !strcmp(sym->module, exe) };
+	const struct kind_key key = {
+		sym->name, sym->file, (uint64_t)(uintptr_t)sym->module << 1 | (exe && !strcmp(sym->module, exe)),
+	};
 	const struct kinds_query q = { .function = sym->name, .module = sym->module, .file = sym->file, .exe = exe };
-	uint64_t known;
+	uint64_t known = b->last_kind;
 
-	if (!hashmap_get(b->n->kind_index, &key, sizeof(key), &known)) {
+	if (memcmp(&key, &b->last, sizeof(key)) && !hashmap_get(b->n->kind_index, &key, sizeof(key), &known)) {
 		known = kinds_of(b->n->kinds, &q);
 		if (hashmap_put(b->n->kind_index, &key, sizeof(key), known))
 			return -ENOMEM;
 	}
-	*ret = known;
+	b->last = key;
+	*ret = b->last_kind = known;
 	return 0;
 }
 
 static int on_names(void *ctx, size_t query, const struct symbol_list *list)
 {
 	struct frame_name names[SYMBOL_INLINED_MAX + 1];
-	const struct batch *b = ctx;
+	struct batch *b = ctx;
 
 	for (uint32_t i = 0; i < list->cnt; i++) {
 		const struct symbol *sym = &list->at[i];
@@ -144,24 +149,56 @@ static void mappings_renew(struct target *t, const struct symbol_query *queries,
 	}
 }
 
+struct frame_addr {
+	uint64_t addr;
+	uint32_t frame;
+	uint8_t epoch;
+	bool is_return;
+};
+
+static int addr_compare(const void *pa, const void *pb)
+{
+	const struct frame_addr *a = pa, *b = pb;
+
+	return a->addr != b->addr ? (a->addr > b->addr) - (a->addr < b->addr) : (a->frame > b->frame) - (a->frame < b->frame);
+}
+
+/* Puts frames into the order of their addresses: who names them meets the same files and functions again and again. */
+static int frames_sort(const struct profile *p, uint32_t *frames, size_t cnt, struct symbol_query *queries)
+{
+	struct frame_addr *list = malloc(cnt * sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < cnt; i++) {
+		const struct frame *f = profile_frame_at(p, frames[i]);
+
+		list[i] = (struct frame_addr){
+			.addr = f->addr, .frame = frames[i], .epoch = f->epoch, .is_return = f->is_return,
+		};
+	}
+	qsort(list, cnt, sizeof(*list), addr_compare);
+	for (size_t i = 0; i < cnt; i++) {
+		frames[i] = list[i].frame;
+		queries[i] = (struct symbol_query){ .addr = list[i].addr, .epoch = list[i].epoch, .is_return = list[i].is_return };
+	}
+	free(list);
+	return 0;
+}
+
 /* Names frames of one process. */
-static int frames_name(struct naming *n, struct target *t, const uint32_t *frames, size_t cnt)
+static int frames_name(struct naming *n, struct target *t, uint32_t *frames, size_t cnt)
 {
 	struct batch b = { .n = n, .t = t, .frames = frames };
 	struct symbol_query *queries = calloc(cnt, sizeof(*queries));
-	int err;
+	int err = queries ? frames_sort(n->config.profile, frames, cnt, queries) : -ENOMEM;
 
-	if (!queries)
-		return -ENOMEM;
-	for (size_t i = 0; i < cnt; i++) {
-		const struct frame *f = profile_frame_at(n->config.profile, frames[i]);
-
-		queries[i] = (struct symbol_query){ .addr = f->addr, .epoch = f->epoch, .is_return = f->is_return };
-	}
-	if (t)
+	if (!err && t)
 		mappings_renew(t, queries, cnt);
-	progress_say(n, t, queries, cnt);
-	err = symbolizer_batch(n->symbols, t, queries, cnt, on_names, &b);
+	if (!err) {
+		progress_say(n, t, queries, cnt);
+		err = symbolizer_batch(n->symbols, t, queries, cnt, on_names, &b);
+	}
 	free(queries);
 	return err;
 }
@@ -193,7 +230,11 @@ static int pending_fill(struct naming *n)
 	for (; n->frames_seen < frames_cnt; n->frames_seen++)
 		if (profile_frame_at(p, n->frames_seen)->kind == FRAME_UNNAMED)	/* not an inlined one */
 			n->pending[n->pending_cnt++] = n->frames_seen;
-	qsort_r(n->pending, n->pending_cnt, sizeof(*n->pending), pending_compare, (void *)p);
+	for (size_t i = 1; i < n->pending_cnt; i++)
+		if (pending_compare(&n->pending[i - 1], &n->pending[i], (void *)p) > 0) {
+			qsort_r(n->pending, n->pending_cnt, sizeof(*n->pending), pending_compare, (void *)p);
+			break;
+		}
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Formats: .gnu_debuglink is a name, padded to 4 bytes, and a CRC32 of the whole other file (GDB manual, "Separate Debug
- * Files"). .gnu_debugdata: the same manual, "MiniDebugInfo".
+ * Files"). .gnu_debugdata: the same manual, "MiniDebugInfo". .gnu_debugaltlink is a name and a build id without its length
+ * (dwz(1)).
  */
 #include <errno.h>
 #include <lzma.h>
@@ -13,6 +14,7 @@
 #include "elf/image.h"
 #include "elf/image_private.h"
 
+#define CRC_BYTES_MAX	((size_t)2 << 30)	/* seconds; what is larger has a build id */
 #define MINI_BYTES_MAX	(64u << 20)	/* a browser's has 5 */
 #define MINI_MEMORY_MAX	(128u << 20)	/* of the decoder: xz -9 needs 65 MiB */
 
@@ -54,6 +56,21 @@ const char *debug_file_link(const struct image *img, uint32_t *ret_crc)
 	return (const char *)data;
 }
 
+const char *debug_file_alt(const struct image *img, const unsigned char **ret_id, size_t *ret_id_len)
+{
+	size_t len, name_len;
+	const unsigned char *data = section_bytes(img, ".gnu_debugaltlink", &len);
+
+	if (!data || !len || !memchr(data, '\0', len))
+		return NULL;
+	name_len = strlen((const char *)data);
+	if (!name_len || name_len + 1 == len)
+		return NULL;
+	*ret_id = data + name_len + 1;
+	*ret_id_len = len - name_len - 1;
+	return (const char *)data;
+}
+
 bool debug_file_matches(const struct image *img, const struct image *debug)
 {
 	const unsigned char *id, *its_id;
@@ -62,7 +79,7 @@ bool debug_file_matches(const struct image *img, const struct image *debug)
 
 	if (len)
 		return len == its_len && !memcmp(id, its_id, len);
-	return debug_file_link(img, &crc) && crc32_z(0, debug->bytes, debug->len) == crc;
+	return debug_file_link(img, &crc) && debug->len <= CRC_BYTES_MAX && crc32_z(0, debug->bytes, debug->len) == crc;
 }
 
 /* Decodes into a buffer that grows; bombs end at MINI_BYTES_MAX. */

@@ -7,12 +7,19 @@
 #define ELF_DEBUG_FILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct image;
 
 /* Name of the file in .gnu_debuglink and its CRC; NULL when there is none. Lives as long as the image. */
 const char *debug_file_link(const struct image *img, uint32_t *ret_crc);
+
+/*
+ * .gnu_debugaltlink: what several debug files have in common was moved (by dwz) to another one. Its name and build id, which
+ * is all that tells it; NULL when there is none. They live as long as the image.
+ */
+const char *debug_file_alt(const struct image *img, const unsigned char **ret_id, size_t *ret_id_len);
 
 /*
  * Whether `debug` was split off from img: the same build id or, where img has none, the CRC that its link says.

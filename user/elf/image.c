@@ -237,14 +237,15 @@ static void load_sections(struct image *img)
 		img->dynsym.versions = versions;
 }
 
-static int image_load(struct image *img)
+static int image_load(struct image *img, bool any_type)
 {
 	const int order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
 	int err;
 
 	if (!img->elf || elf_kind(img->elf) != ELF_K_ELF || !gelf_getehdr(img->elf, &img->ehdr))
 		return -ENOEXEC;
-	if (img->ehdr.e_ident[EI_DATA] != order || (img->ehdr.e_type != ET_EXEC && img->ehdr.e_type != ET_DYN))
+	if (img->ehdr.e_ident[EI_DATA] != order ||
+	    (img->ehdr.e_type != ET_EXEC && img->ehdr.e_type != ET_DYN && !(any_type && img->ehdr.e_type == ET_REL)))
 		return -ENOEXEC;
 	/* A pointer to the mapping; libelf reads the file here only if it could not be mapped. */
 	img->bytes = (const unsigned char *)elf_rawfile(img->elf, &img->len);
@@ -278,7 +279,7 @@ static int image_check_allowed(void)
 }
 
 /* Takes over elf and copy, which may be NULL. */
-static int image_new(Elf *elf, void *copy, struct image **ret)
+static int image_new(Elf *elf, void *copy, bool any_type, struct image **ret)
 {
 	struct image *img = calloc(1, sizeof(*img));
 	int err;
@@ -291,7 +292,7 @@ static int image_new(Elf *elf, void *copy, struct image **ret)
 	img->users_cnt = 1;
 	img->elf = elf;
 	img->copy = copy;
-	err = image_load(img);
+	err = image_load(img, any_type);
 	if (err) {
 		image_free(img);
 		return err;
@@ -302,14 +303,24 @@ static int image_new(Elf *elf, void *copy, struct image **ret)
 	return 0;
 }
 
-int image_open(int fd, struct image **ret)
+static int open_fd(int fd, bool any_type, struct image **ret)
 {
 	int err = image_check_allowed();
 
 	if (err)
 		return err;
 	elf_version(EV_CURRENT);
-	return image_new(elf_begin(fd, ELF_C_READ_MMAP, NULL), NULL, ret);
+	return image_new(elf_begin(fd, ELF_C_READ_MMAP, NULL), NULL, any_type, ret);
+}
+
+int image_open(int fd, struct image **ret)
+{
+	return open_fd(fd, false, ret);
+}
+
+int image_open_any(int fd, struct image **ret)
+{
+	return open_fd(fd, true, ret);
 }
 
 int image_open_memory(const void *data, size_t len, struct image **ret)
@@ -324,7 +335,7 @@ int image_open_memory(const void *data, size_t len, struct image **ret)
 		return -ENOMEM;
 	memcpy(copy, data, len);
 	elf_version(EV_CURRENT);
-	return image_new(elf_memory(copy, len), copy, ret);
+	return image_new(elf_memory(copy, len), copy, false, ret);
 }
 
 struct image *image_ref(struct image *img)
@@ -405,6 +416,7 @@ bool image_has_section(const struct image *img, const char *name)
 
 int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end)
 {
+	uint64_t next = UINT64_MAX;
 	GElf_Shdr shdr;
 
 	for (Elf_Scn *scn = elf_nextscn(img->elf, NULL); scn; scn = elf_nextscn(img->elf, scn)) {
@@ -412,11 +424,14 @@ int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end)
 		if (!gelf_getshdr(scn, &shdr) || !(shdr.sh_flags & SHF_ALLOC) ||
 		    ((shdr.sh_flags & SHF_TLS) && shdr.sh_type == SHT_NOBITS))
 			continue;
+		if (shdr.sh_addr > va && shdr.sh_addr < next)
+			next = shdr.sh_addr;
 		if (va < shdr.sh_addr || va - shdr.sh_addr >= shdr.sh_size || shdr.sh_addr + shdr.sh_size < shdr.sh_addr)
 			continue;
 		*ret_end = shdr.sh_addr + shdr.sh_size;
 		return 0;
 	}
+	*ret_end = next;
 	return -ENOENT;
 }
 

@@ -17,7 +17,9 @@ struct image;
 
 /* fd is not needed any more afterwards. -ENOEXEC: not an ELF file that we read. */
 int image_open(int fd, struct image **ret);
-/* The same on bytes in memory (the vdso), which are copied. */
+/* Also a relocatable one, as which dwz writes what has sections alone. */
+int image_open_any(int fd, struct image **ret);
+/* As image_open(), on bytes in memory (the vdso), which are copied. */
 int image_open_memory(const void *data, size_t len, struct image **ret);
 /* One more who uses it: it lives until each has called image_free(). Returns img. */
 struct image *image_ref(struct image *img);
@@ -48,7 +50,10 @@ bool image_has_symtab(const struct image *img);	/* false = stripped: only .dynsy
 /* Length of the build id, 0 without one; *ret_id lives as long as the image. */
 size_t image_build_id(const struct image *img, const unsigned char **ret_id);
 bool image_has_section(const struct image *img, const char *name);
-/* Where the section in memory ends that va lies in. -ENOENT: in none, or the file has no section headers. */
+/*
+ * Where the section in memory ends that va lies in. -ENOENT: in none, or the file has no section headers; then *ret_end is
+ * where the next one begins, UINT64_MAX when there is none.
+ */
 int image_section_end(const struct image *img, uint64_t va, uint64_t *ret_end);
 
 /* Through the PT_LOAD segments. -ENOENT: not in any. */

@@ -16,7 +16,7 @@ struct inlines;
 /* One function at an address. Strings live as long as the object. */
 struct inlines_frame {
 	const char *name;	/* linkage name if there is one; NULL = DWARF has none */
-	const char *file;	/* where in it the address, or the call of the next inner one, is; NULL = not known */
+	const char *file;	/* where in it the address, or the call of the next inner one, is, with its folder; NULL = not known */
 	uint32_t line;		/* 0 = not known */
 };
 
@@ -26,10 +26,10 @@ struct inlines_list {
 };
 
 /*
- * img has the debug information: the file itself or the one that was split off from it; it is kept. -ENOENT: there is none.
- * -ENOMEM.
+ * img has the debug information: the file itself or the one that was split off from it. alt: what it has in common with
+ * others, see debug_file_alt(); NULL: what is only there is not known. Both are kept. -ENOENT: there is none. -ENOMEM.
  */
-int inlines_new(struct image *img, struct inlines **ret);
+int inlines_new(struct image *img, struct image *alt, struct inlines **ret);
 struct inlines *inlines_free(struct inlines *in);
 
 void inlines_find(struct inlines *in, uint64_t va, struct inlines_list *ret);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * An entry is known by what it does: within its 16 bytes (8 in .plt.got) it jumps to the address in a word of the GOT,
- * and the relocation of that word says to what.
+ * An entry is known by what it does: within its 16 bytes (8 in a .plt.got without endbr64) it jumps to the address in a word
+ * of the GOT, and the relocation of that word says to what.
  *
  *	[endbr64] [bnd] jmp *rel32(%rip)	f3 0f 1e fa  f2  ff 25 rel32
  */
@@ -19,15 +19,19 @@ static int import_add(const struct image_import *imp, void *ctx)
 	return hashmap_put(ctx, &imp->got_va, sizeof(imp->got_va), (uintptr_t)imp->name);
 }
 
+#define ENDBR64_BYTES 4
+
+static bool begins_with_endbr64(const unsigned char *code, size_t len)
+{
+	return len >= ENDBR64_BYTES && !memcmp(code, "\xf3\x0f\x1e\xfa", ENDBR64_BYTES);
+}
+
 /* The word of the GOT through which an entry at va jumps; 0 = it does not. */
 static uint64_t entry_target(const unsigned char *code, size_t len, uint64_t va)
 {
-	static const unsigned char endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
-	size_t at = 0;
+	size_t at = begins_with_endbr64(code, len) ? ENDBR64_BYTES : 0;
 	int32_t rel;
 
-	if (len >= sizeof(endbr64) && !memcmp(code, endbr64, sizeof(endbr64)))
-		at += sizeof(endbr64);
 	if (at < len && code[at] == 0xf2)
 		at++;
 	if (at + 6 > len || code[at] != 0xff || code[at + 1] != 0x25)
@@ -42,6 +46,8 @@ static int section_each(const struct image *img, const GElf_Shdr *head, uint32_t
 	const unsigned char *code = image_range(img, head->sh_offset, head->sh_size);
 	int err = 0;
 
+	if (code && begins_with_endbr64(code, head->sh_size))
+		entry_bytes = 16;
 	for (uint64_t off = 0; code && !err && off + entry_bytes <= head->sh_size; off += entry_bytes) {
 		struct plt_entry entry = { .va = head->sh_addr + off, .size_bytes = entry_bytes };
 		uint64_t got = entry_target(code + off, entry_bytes, entry.va), name;

@@ -112,19 +112,19 @@ int frames_intern(struct frames *fs, uint32_t process, uint64_t stored, uint32_t
 	return 0;
 }
 
-/* The only copy of a string; NULL stays NULL. */
-static int string_intern(struct frames *fs, const char *str, const char **ret)
+/* The only copy of a string; NULL stays NULL. last: what may well be the same again. */
+static int string_intern(struct frames *fs, const char *str, const char **last, const char **ret)
 {
-	size_t len = str ? strlen(str) : 0;
+	size_t len;
 	uint64_t i;
 	char *copy;
 
-	if (!str) {
-		*ret = NULL;
+	*ret = str ? *last : NULL;
+	if (!str || (*last && !strcmp(str, *last)))
 		return 0;
-	}
+	len = strlen(str);
 	if (hashmap_get(fs->string_index, str, len, &i)) {
-		*ret = fs->strings[i];
+		*ret = *last = fs->strings[i];
 		return 0;
 	}
 	if (fs->strings_cnt == fs->strings_size) {
@@ -141,7 +141,7 @@ static int string_intern(struct frames *fs, const char *str, const char **ret)
 		free(copy);
 		return -ENOMEM;
 	}
-	*ret = fs->strings[fs->strings_cnt++] = copy;
+	*ret = *last = fs->strings[fs->strings_cnt++] = copy;
 	return 0;
 }
 
@@ -150,11 +150,11 @@ static int name_set(struct frames *fs, struct frame *f, const struct frame_name 
 	struct frame named = *f;
 	int err;
 
-	err = string_intern(fs, name->name, &named.name);
+	err = string_intern(fs, name->name, &fs->last[0], &named.name);
 	if (!err)
-		err = string_intern(fs, name->module, &named.module);
+		err = string_intern(fs, name->module, &fs->last[1], &named.module);
 	if (!err)
-		err = string_intern(fs, name->file, &named.file);
+		err = string_intern(fs, name->file, &fs->last[2], &named.file);
 	if (err)
 		return err;
 	named.line = name->line;

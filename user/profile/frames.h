@@ -24,6 +24,7 @@ struct frames {
 	char **strings;
 	size_t strings_cnt, strings_size;
 	struct hashmap *string_index;
+	const char *last[3];	/* what was set last: name, module, file; NULL = none */
 	uint32_t renames;	/* changes when a frame that had names gets other inlined functions */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Places as in the GDB manual, "Separate Debug Files": /usr/lib/debug/.build-id/xx/yyyy.debug; the link's name beside the
- * file, in .debug beside it, and under /usr/lib/debug followed by the file's folder.
+ * file, in .debug beside it, and under /usr/lib/debug followed by the file's folder. What debug files have in common (dwz): by
+ * its build id as well, and by what its name has behind .dwz/ in /usr/lib/debug/.dwz, where distributions put it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,8 @@
 
 #define DEBUG_ROOT	"/usr/lib/debug"
 
+#define DWZ_FOLDER	"/.dwz/"
+
 enum place { PLACE_BUILD_ID, PLACE_BESIDE, PLACE_SUBFOLDER, PLACE_DEBUG_ROOT, PLACES };
 
 /* The path of a place; empty when the file says nothing that leads there. */
@@ -33,6 +36,13 @@ static void place_path(struct text *path, enum place place, const char *module_p
 		for (size_t i = 1; i < wish->build_id_len; i++)
 			text_printf(path, "%02x", wish->build_id[i]);
 		text_add(path, ".debug");
+		return;
+	}
+	if (wish->file == NAMES_ALT_FILE) {
+		const char *dwz = strstr(wish->link, DWZ_FOLDER);
+
+		if (dwz && place == PLACE_DEBUG_ROOT && !strstr(dwz, "/.."))
+			text_printf(path, DEBUG_ROOT "%s", dwz);
 		return;
 	}
 	/* a name, never a path: it comes from the target */
@@ -112,5 +122,5 @@ int debug_path_open(const struct target *t, const char *module_path, const struc
 		return open_place(t, n, false, module_path, wish);
 	if (n < 2 * PLACES)
 		return open_place(t, n - PLACES, true, module_path, wish);
-	return n == 2 * PLACES && debuginfod ? open_debuginfod(wish) : -ERANGE;
+	return n == 2 * PLACES && debuginfod && wish->file == NAMES_DEBUG_FILE ? open_debuginfod(wish) : -ERANGE;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Finds the file with the debug information of another one: by its build id or the name that it says, in the target's
- * root and in ours. Opens regular files only, and leaves it to the worker whether one is the right one. Inside the layer.
+ * Finds the file with the debug information of another one, or with what several of those have in common: by its build id or
+ * the name that is said, in the target's root and in ours. Opens regular files only, and leaves it to the worker whether one is the right one. Inside the layer.
  */
 #ifndef SYMBOL_DEBUG_PATH_H
 #define SYMBOL_DEBUG_PATH_H

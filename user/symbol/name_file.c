@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
+#include <string.h>
 
 #include "elf/debug_file.h"
 #include "elf/image.h"
@@ -24,6 +25,7 @@ void name_file_close(struct name_file *f)
 	f->inlines = inlines_free(f->inlines);
 	f->symtab = symtab_free(f->symtab);
 	f->debug = image_free(f->debug);
+	f->alt = image_free(f->alt);
 	f->mini = image_free(f->mini);
 	f->img = image_free(f->img);
 }
@@ -33,6 +35,13 @@ bool name_file_wants_debug(const struct name_file *f)
 	return !f->debug && !(image_has_symtab(f->img) && image_has_section(f->img, ".debug_info"));
 }
 
+/* A file that is its own debug file, by its link, says nothing new, and another one may. */
+static bool says_more(const struct image *img, const struct image *debug)
+{
+	return (image_has_symtab(debug) && !image_has_symtab(img)) ||
+	       (image_has_section(debug, ".debug_info") && !image_has_section(img, ".debug_info"));
+}
+
 int name_file_add_debug(struct name_file *f, int fd)
 {
 	struct image *debug;
@@ -40,13 +49,48 @@ int name_file_add_debug(struct name_file *f, int fd)
 
 	if (err)
 		return err;
-	if (f->debug || !debug_file_matches(f->img, debug)) {
+	if (f->debug || !says_more(f->img, debug) || !debug_file_matches(f->img, debug)) {
 		image_free(debug);
 		return -ENOEXEC;
 	}
 	f->debug = debug;
 	/* what was made without it is made anew */
 	f->symtab = symtab_free(f->symtab);
+	f->inlines = inlines_free(f->inlines);
+	f->inlines_tried = false;
+	return 0;
+}
+
+/* The file that has the debug information; NULL. */
+static struct image *dwarf_image(const struct name_file *f)
+{
+	return image_has_section(f->img, ".debug_info") ? f->img : f->debug;
+}
+
+const char *name_file_wants_alt(const struct name_file *f, const unsigned char **ret_id, size_t *ret_id_len)
+{
+	const struct image *img = dwarf_image(f);
+
+	return img && !f->alt ? debug_file_alt(img, ret_id, ret_id_len) : NULL;
+}
+
+int name_file_add_alt(struct name_file *f, int fd)
+{
+	const unsigned char *id, *its_id;
+	struct image *alt;
+	size_t len;
+	int err;
+
+	if (!name_file_wants_alt(f, &id, &len))
+		return -ENOEXEC;
+	err = image_open_any(fd, &alt);
+	if (err)
+		return err;
+	if (image_build_id(alt, &its_id) != len || memcmp(id, its_id, len)) {
+		image_free(alt);
+		return -ENOEXEC;
+	}
+	f->alt = alt;
 	f->inlines = inlines_free(f->inlines);
 	f->inlines_tried = false;
 	return 0;
@@ -68,15 +112,13 @@ static int symtab_get(struct name_file *f)
 
 static int inlines_get(struct name_file *f)
 {
-	int err;
+	struct image *img;
 
 	if (f->inlines_tried)
 		return 0;
 	f->inlines_tried = true;
-	err = inlines_new(f->img, &f->inlines);
-	if (err == -ENOENT && f->debug)
-		err = inlines_new(f->debug, &f->inlines);
-	return err == -ENOMEM ? err : 0;
+	img = dwarf_image(f);
+	return img && inlines_new(img, f->alt, &f->inlines) == -ENOMEM ? -ENOMEM : 0;
 }
 
 int name_file_find(struct name_file *f, uint64_t va, bool no_inline, struct name_file_answer *ret)

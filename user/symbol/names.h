@@ -17,6 +17,7 @@ struct names_question {
 	int fd;			/* the file */
 	bool no_inline, no_demangle;
 	bool no_debug;		/* there is no debug file that one could add */
+	bool no_alt;		/* nor one with what it has in common with others */
 	const uint64_t *vas;
 	uint32_t vas_cnt;
 };
@@ -25,28 +26,31 @@ struct names_question {
 struct names_frame {
 	const char *name;
 	const char *file;	/* NULL = not known */
+	uint32_t name_number, file_number;	/* in this answer: equal numbers are equal strings. From 1; 0 = none */
 	uint32_t line;
 	uint64_t off;
 };
 
 /* What the worker would like to have before it answers. */
+enum names_file { NAMES_NO_FILE, NAMES_DEBUG_FILE, NAMES_ALT_FILE };
+
 struct names_wish {
-	bool wants;
-	unsigned char build_id[64];
+	enum names_file file;
+	unsigned char build_id[64];	/* of it */
 	size_t build_id_len;
-	char link[256];		/* name in .gnu_debuglink, "" = none; not to be trusted */
+	char link[256];		/* name in .gnu_debuglink or .gnu_debugaltlink, "" = none; not to be trusted */
 };
 
 /*
- * Asks, and calls fn for each va i that has a name: frames innermost first. Where *ret_wish wants something, nothing is answered
+ * Asks, and calls fn for each va i that has a name: frames innermost first. Where *ret_wish is for a file, nothing is answered
  * yet. A return of fn other than 0 ends it and becomes the result. -EBADMSG: the answer is not to be believed; else the
  * errors of worker_call() and image_open().
  */
 int names_ask(struct worker *w, const struct names_question *q, struct names_wish *ret_wish,
 	      int (*fn)(void *ctx, uint32_t i, const struct names_frame *frames, uint32_t cnt), void *ctx);
 
-/* Gives the worker the debug file of a file that was asked for. -ENOEXEC: it is that of another one. */
-int names_add_debug(struct worker *w, uint64_t file_key, int debug_fd);
+/* Gives the worker what it wished for a file that was asked for. -ENOEXEC: it is that of another one. */
+int names_add_file(struct worker *w, uint64_t file_key, enum names_file what, int fd);
 
 /* In the worker. */
 void *names_open(void);

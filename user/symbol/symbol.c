@@ -37,12 +37,14 @@
 /* Names of one va, as they were answered: a list of struct symbol, module not filled in. */
 struct answer {
 	uint32_t first, cnt;	/* in symbolizer.known; cnt 0 = it has none */
+	bool open;		/* nobody has answered yet */
 };
 
 struct known_file {
 	uint64_t key;
 	bool failed;		/* the worker died of it, or could not read it: never asked again */
 	bool no_debug;		/* no debug file is anywhere */
+	bool no_alt;		/* nor what it has in common with others */
 };
 
 struct symbolizer {
@@ -190,6 +192,7 @@ struct asked {
 	const struct target_mapping *map;
 	uint64_t va;		/* of lookup_addr; in a module that has code there */
 	bool has_va;
+	uint32_t answer;	/* index + 1 in answer_list; 0 = nobody was asked */
 	bool has_perf;		/* a perf map has named it */
 	bool guessed;		/* nobody saw whether the mapping was there when the address was met */
 };
@@ -199,36 +202,21 @@ struct answer_key {
 	uint64_t file_key, va;
 };
 
-static const struct answer *answer_find(const struct symbolizer *s, const struct asked *a)
+/* The answer for an address, for a->answer; a new one is open. -ENOMEM. */
+static int answer_get(struct symbolizer *s, struct asked *a)
 {
 	const struct answer_key key = { .file_key = a->map->module->file_key, .va = a->va };
-	uint64_t index;
-
-	return hashmap_get(s->answers, &key, sizeof(key), &index) ? &s->answer_list[index] : NULL;
-}
-
-static int answer_add(struct symbolizer *s, uint64_t file_key, uint64_t va, const struct names_frame *frames, uint32_t cnt)
-{
-	const struct answer_key key = { .file_key = file_key, .va = va };
-	struct answer a = { .first = s->known_cnt, .cnt = cnt };
+	uint64_t index = s->answers_cnt;
 	int err = reserve(&s->answer_list, s->answers_cnt, &s->answers_size, sizeof(*s->answer_list));
 
-	for (uint32_t i = 0; !err && i < cnt; i++) {
-		struct symbol sym = { .module = "", .line = frames[i].line, .off = frames[i].off, .known = true };
-
-		err = reserve(&s->known, s->known_cnt, &s->known_size, sizeof(*s->known));
-		if (!err)
-			err = intern(s, frames[i].name, &sym.name);
-		if (!err && frames[i].file)
-			err = intern(s, frames[i].file, &sym.file);
-		if (!err)
-			s->known[s->known_cnt++] = sym;
-	}
 	if (!err)
-		err = hashmap_put(s->answers, &key, sizeof(key), s->answers_cnt);
+		err = hashmap_add(s->answers, &key, sizeof(key), index, &index);
+	if (err < 0)
+		return err;
 	if (!err)
-		s->answer_list[s->answers_cnt++] = a;
-	return err;
+		s->answer_list[s->answers_cnt++] = (struct answer){ .open = true };
+	a->answer = index + 1;
+	return 0;
 }
 
 /* What is remembered of a file; NULL when memory is short. */
@@ -253,19 +241,55 @@ struct question {
 	const struct target *t;
 	const struct target_module *module;
 	struct known_file *file;
+	struct asked **asked;	/* whose answers these are */
 	uint64_t *vas;
 	uint32_t cnt;
+	const char **strings;	/* by their numbers in the answer - 1: the only copies; NULL = not met yet */
+	size_t strings_cnt, strings_size;
 };
 
-static int on_answer(void *ctx, uint32_t i, const struct names_frame *frames, uint32_t cnt)
+/* As intern(), with what tells equal strings without looking at them. */
+static int intern_numbered(struct question *q, const char *str, uint32_t number, const char **ret)
 {
-	const struct question *q = ctx;
+	int err;
 
-	return answer_add(q->s, q->module->file_key, q->vas[i], frames, cnt);
+	if (number <= q->strings_cnt) {
+		*ret = q->strings[number - 1];
+		return 0;
+	}
+	err = reserve(&q->strings, q->strings_cnt, &q->strings_size, sizeof(*q->strings));
+	if (!err)
+		err = intern(q->s, str, ret);
+	if (!err)
+		q->strings[q->strings_cnt++] = *ret;
+	return err;
 }
 
-/* Gives the worker the debug file that it wishes for. False when there is none. */
-static bool debug_give(const struct question *q, const struct names_wish *wish)
+static int on_answer(void *ctx, uint32_t index, const struct names_frame *frames, uint32_t cnt)
+{
+	struct question *q = ctx;
+	struct symbolizer *s = q->s;
+	struct answer a = { .first = s->known_cnt, .cnt = cnt };
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < cnt; i++) {
+		struct symbol sym = { .module = "", .line = frames[i].line, .off = frames[i].off, .known = true };
+
+		err = reserve(&s->known, s->known_cnt, &s->known_size, sizeof(*s->known));
+		if (!err)
+			err = intern_numbered(q, frames[i].name, frames[i].name_number, &sym.name);
+		if (!err && frames[i].file)
+			err = intern_numbered(q, frames[i].file, frames[i].file_number, &sym.file);
+		if (!err)
+			s->known[s->known_cnt++] = sym;
+	}
+	if (!err)
+		s->answer_list[q->asked[index]->answer - 1] = a;
+	return err;
+}
+
+/* Gives the worker the file that it wishes for. False when there is none. */
+static bool wish_grant(const struct question *q, const struct names_wish *wish)
 {
 	for (int n = 0; ; n++) {
 		int fd = debug_path_open(q->t, q->module->path, wish, q->s->opt.debuginfod, n), err;
@@ -274,7 +298,7 @@ static bool debug_give(const struct question *q, const struct names_wish *wish)
 			return false;
 		if (fd < 0)
 			continue;
-		err = names_add_debug(q->s->worker, q->module->file_key, fd);
+		err = names_add_file(q->s->worker, q->module->file_key, wish->file, fd);
 		close(fd);
 		if (!err)
 			return true;
@@ -295,19 +319,27 @@ static void question_failed(const struct question *q, int err)
 }
 
 /* Asks the worker; what has no answer afterwards has no name. -ENOMEM. */
-static int question_ask(const struct question *q)
+static int question_ask(struct question *q)
 {
 	struct names_question ask = {
 		.file_key = q->module->file_key, .fd = q->module->fd, .no_inline = q->s->opt.no_inline,
-		.no_demangle = q->s->opt.no_demangle, .no_debug = q->file->no_debug, .vas = q->vas, .vas_cnt = q->cnt,
+		.no_demangle = q->s->opt.no_demangle, .no_debug = q->file->no_debug, .no_alt = q->file->no_alt,
+		.vas = q->vas, .vas_cnt = q->cnt,
 	};
-	struct names_wish wish = { .wants = false };
-	int err = names_ask(q->s->worker, &ask, &wish, on_answer, (void *)(uintptr_t)q);
+	struct names_wish wish = { .file = NAMES_NO_FILE };
+	int err = names_ask(q->s->worker, &ask, &wish, on_answer, q);
 
-	if (!err && wish.wants) {
-		q->file->no_debug = !debug_give(q, &wish);
+	/* first its debug file, then what that has in common with others */
+	for (int n = 0; !err && wish.file != NAMES_NO_FILE && n < 2; n++) {
+		bool granted = wish_grant(q, &wish);
+
+		if (wish.file == NAMES_DEBUG_FILE)
+			q->file->no_debug = !granted;
+		else
+			q->file->no_alt = !granted;
 		ask.no_debug = true;
-		err = names_ask(q->s->worker, &ask, &wish, on_answer, (void *)(uintptr_t)q);
+		ask.no_alt = wish.file == NAMES_ALT_FILE || q->file->no_alt;
+		err = names_ask(q->s->worker, &ask, &wish, on_answer, q);
 	}
 	if (err == -ENOMEM || err == -EBUSY)
 		return err;
@@ -317,7 +349,7 @@ static int question_ask(const struct question *q)
 }
 
 /* Asks for all addresses of a module that nobody has asked for yet. */
-static int module_ask(struct symbolizer *s, const struct target *t, const struct target_module *m, const struct asked *list,
+static int module_ask(struct symbolizer *s, const struct target *t, const struct target_module *m, struct asked *list,
 		      size_t cnt)
 {
 	struct question q = { .s = s, .t = t, .module = m, .file = file_get(s, m->file_key) };
@@ -325,26 +357,30 @@ static int module_ask(struct symbolizer *s, const struct target *t, const struct
 
 	if (!q.file)
 		return -ENOMEM;
-	if (q.file->failed || m->fd < 0 || !s->worker)
-		return 0;
-	q.vas = malloc(cnt * sizeof(*q.vas));
-	if (!q.vas)
-		return -ENOMEM;
-	for (size_t i = 0; i < cnt; i++)
-		if (list[i].has_va && list[i].map->module == m && !answer_find(s, &list[i]))
+	q.vas = malloc((cnt + 1) * sizeof(*q.vas));
+	q.asked = malloc((cnt + 1) * sizeof(*q.asked));
+	if (!q.vas || !q.asked)
+		err = -ENOMEM;
+	for (size_t i = 0; !err && i < cnt; i++) {
+		if (!list[i].has_va || list[i].map->module != m)
+			continue;
+		err = answer_get(s, &list[i]);
+		if (!err && s->answer_list[list[i].answer - 1].open) {
+			q.asked[q.cnt] = &list[i];
 			q.vas[q.cnt++] = list[i].va;
-	if (q.cnt && target_module_changed(m))
+		}
+	}
+	if (q.file->failed || m->fd < 0 || !s->worker)
+		q.cnt = 0;
+	if (!err && q.cnt && target_module_changed(m))
 		question_failed(&q, -ESTALE);
-	else if (q.cnt)
+	else if (!err && q.cnt)
 		err = question_ask(&q);
 	/* those without a name are known to have none */
-	for (uint32_t i = 0; !err && i < q.cnt; i++) {
-		const struct answer_key key = { .file_key = m->file_key, .va = q.vas[i] };
-		uint64_t index;
-
-		if (!hashmap_get(s->answers, &key, sizeof(key), &index))
-			err = answer_add(s, m->file_key, q.vas[i], NULL, 0);
-	}
+	for (uint32_t i = 0; !err && i < q.cnt; i++)
+		s->answer_list[q.asked[i]->answer - 1].open = false;
+	free(q.strings);
+	free(q.asked);
 	free(q.vas);
 	return err;
 }
@@ -360,7 +396,7 @@ static void asked_fill(const struct target *t, const struct symbol_query *q, str
 /* What stands at an address that no perf map has named. */
 static int list_fill(struct symbolizer *s, const struct asked *a, struct symbol_list *ret)
 {
-	const struct answer *answer = a->has_va ? answer_find(s, a) : NULL;
+	const struct answer *answer = a->answer ? &s->answer_list[a->answer - 1] : NULL;
 	const struct target_module *m = a->map ? a->map->module : NULL;
 	const char *module = "", *base;
 	int err;

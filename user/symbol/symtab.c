@@ -10,16 +10,17 @@
  *	  inner        |=======|
  *	  name     outer inner    outer         module+0x…
  *
- *  - Aliases (same va, same size): global and weak before local; fewer leading underscores, where a
+ *  - Aliases (same va, same size): those with a type first; global and weak before local; fewer leading underscores, where a
  *    mangled name (_Z, _R, _D) counts as having none; the default version before name@VERSION; the
  *    shorter; the lower in strcmp() order. So write, not __write or __libc_write.
  *  - Size 0 (assembly that forgot .size) is no licence to name all that follows. Such a symbol reaches
  *    to the next symbol of any kind, the next function in .eh_frame, the end of its section or 4096
  *    bytes, whichever comes first, and is dropped where a symbol with a size covers its start.
  *    The limit is for stripped files: what follows may be any number of functions without a name.
- *  - Only STT_FUNC and STT_GNU_IFUNC (its resolver) give names. Mapping symbols ($x, $d) and local
- *    labels (.L…) do not. GCC's parts of functions (.cold, .part.0, .isra.0, .constprop.0) do, with
- *    their suffix: they are where the address is.
+ *  - STT_FUNC and STT_GNU_IFUNC (its resolver) give names, and STT_NOTYPE with a size (assembly that
+ *    forgot .type). STT_OBJECT in code (tables) does not, nor do mapping symbols ($x, $d) and local
+ *    labels (.L…). GCC's parts of functions (.cold, .part.0, .isra.0, .constprop.0) do, with their
+ *    suffix: they are where the address is.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -41,7 +42,8 @@
  */
 #define RANK_LOCAL	(1u << 0)
 #define RANK_HIDDEN	(1u << 1)	/* name@VERSION */
-#define RANK_BOUND	(1u << 2)	/* not a function: only ends the reach of a symbol without a size */
+#define RANK_UNTYPED	(1u << 2)
+#define RANK_BOUND	(1u << 3)	/* not a function: only ends the reach of a symbol without a size */
 #define LINK_NONE	UINT32_MAX
 #define LINK_SIZELESS	(UINT32_MAX - 1)	/* .size is the most it may cover, not yet checked against .eh_frame */
 #define SYMBOLS_MAX	(UINT32_MAX - 2)
@@ -70,7 +72,8 @@ static int collect(const struct image_symbol *sym, void *ctx)
 {
 	struct symtab *tab = ctx;
 	struct symtab_symbol *s;
-	bool is_function = sym->type == IMAGE_FUNC || sym->type == IMAGE_IFUNC;
+	bool is_typed = sym->type == IMAGE_FUNC || sym->type == IMAGE_IFUNC;
+	bool is_function = is_typed || (sym->type == IMAGE_OTHER && sym->size);
 
 	if (name_is_skipped(sym->name))
 		return 0;
@@ -90,7 +93,7 @@ static int collect(const struct image_symbol *sym, void *ctx)
 	s->name = sym->name;
 	s->size = sym->size > UINT32_MAX ? UINT32_MAX : sym->size;
 	s->link = (sym->global ? 0 : RANK_LOCAL) | (sym->hidden_version ? RANK_HIDDEN : 0) |
-		  (is_function ? 0 : RANK_BOUND);
+		  (is_typed ? 0 : RANK_UNTYPED) | (is_function ? 0 : RANK_BOUND);
 	return 0;
 }
 
@@ -121,7 +124,8 @@ static size_t leading_underscores(const char *name)
 /* The better of two names for one place comes first. */
 static int alias_compare(const struct symtab_symbol *a, const struct symtab_symbol *b)
 {
-	size_t x = a->link & (RANK_BOUND | RANK_LOCAL), y = b->link & (RANK_BOUND | RANK_LOCAL);
+	const uint32_t kinds = RANK_BOUND | RANK_UNTYPED | RANK_LOCAL;
+	size_t x = a->link & kinds, y = b->link & kinds;
 
 	if (x != y)
 		return x < y ? -1 : 1;
@@ -150,19 +154,65 @@ static int symbol_compare(const void *pa, const void *pb)
 	return alias_compare(a, b);
 }
 
+#define DIGIT_BITS	11
+#define DIGITS		(1u << DIGIT_BITS)
+
 /*
- * Where the section ends that va lies in, and whether there is code in it. Without section headers
- * the segment stands for it.
+ * By va, digit by digit, since a program has 200,000 symbols in no order, and to compare them takes longer than anything else
+ * with them. What begins together is then compared. Without memory for it all is compared.
+ */
+static void symbols_sort(struct symtab_symbol *symbols, size_t cnt)
+{
+	struct symtab_symbol *other = malloc(cnt * sizeof(*other)), *from = symbols, *to = other;
+	size_t *ends = calloc(DIGITS, sizeof(*ends)), at;
+
+	for (unsigned int shift = 0; other && ends && shift < 64; shift += DIGIT_BITS) {
+		size_t sum = 0;
+
+		memset(ends, 0, DIGITS * sizeof(*ends));
+		for (size_t i = 0; i < cnt; i++)
+			ends[from[i].va >> shift & (DIGITS - 1)]++;
+		if (ends[from[0].va >> shift & (DIGITS - 1)] == cnt)
+			continue;
+		for (size_t d = 0; d < DIGITS; d++) {
+			size_t n = ends[d];
+
+			ends[d] = sum;
+			sum += n;
+		}
+		for (size_t i = 0; i < cnt; i++)
+			to[ends[from[i].va >> shift & (DIGITS - 1)]++] = from[i];
+		from = to;
+		to = from == symbols ? other : symbols;
+	}
+	if (from != symbols)
+		memcpy(symbols, from, cnt * sizeof(*symbols));
+	if (!other || !ends)
+		qsort(symbols, cnt, sizeof(*symbols), symbol_compare);
+	for (size_t i = 0; i < cnt; i = at) {
+		for (at = i + 1; at < cnt && symbols[at].va == symbols[i].va; at++)
+			;
+		if (at > i + 1)
+			qsort(symbols + i, at - i, sizeof(*symbols), symbol_compare);
+	}
+	free(other);
+	free(ends);
+}
+
+/*
+ * Where the section ends that va lies in, and whether there is code in it. What is in none ends where
+ * the next one begins (the headers of the file, which may be in a segment with code); without section
+ * headers the segment stands for it.
  */
 static bool section_at(const struct image *img, uint64_t va, uint64_t *ret_end)
 {
 	const unsigned char *text;
 	uint64_t end;
 	size_t len;
-	bool is_code = !image_text(img, va, SIZE_MAX, &text, &len);
+	bool is_code = !image_text(img, va, SIZE_MAX, &text, &len), in_section = !image_section_end(img, va, &end);
 
 	*ret_end = is_code ? va + len : va + 1;
-	if (!image_section_end(img, va, &end) && (end < *ret_end || !is_code))
+	if (end < *ret_end || (in_section && !is_code))
 		*ret_end = end;
 	return is_code;
 }
@@ -248,7 +298,7 @@ int symtab_new(struct image *img, struct image *const *others, size_t others_cnt
 		return err;
 	}
 	if (tab->cnt) {
-		qsort(tab->symbols, tab->cnt, sizeof(*tab->symbols), symbol_compare);
+		symbols_sort(tab->symbols, tab->cnt);
 		clip(tab);
 		link_enclosing(tab);
 	}
