@@ -17,7 +17,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 BUILD=(gcc make libc6-dev libbpf-dev libelf-dev libdw-dev zlib1g-dev liblzma-dev libiberty-dev libcapstone-dev 'pkg-config|pkgconf')
 TESTS=(qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross debian-archive-keyring
 	busybox-static cpio lz4 zstd xz-utils g++ binutils gdb python3 procps util-linux bsdutils iproute2
-	libc6-dbg dwz redis-server redis-tools 'nginx-light|nginx' musl-tools
+	libc6-dbg dwz redis-server redis-tools 'nginx-light|nginx' ripgrep musl-tools
 	libjemalloc2 libjemalloc-dev
 	'libtcmalloc-minimal4|libtcmalloc-minimal4t64' libgoogle-perftools-dev
 	'libmimalloc2.0|libmimalloc2.1|libmimalloc3|libmimalloc2' libmimalloc-dev
@@ -41,7 +41,7 @@ in_words()
 	  and the headers of libbpf (1.1 or later), libelf, libdw (elfutils), zlib, libiberty (binutils), Capstone 4 or later;
 	for its tests:
 	  g++, binutils, dwz, gdb, python3, node, procps, util-linux (script, unshare), iproute2, musl-gcc,
-	  redis-server, redis-cli, redis-benchmark, nginx,
+	  redis-server, redis-cli, redis-benchmark, nginx, ripgrep,
 	  jemalloc, tcmalloc (gperftools) and mimalloc with their headers, clang's libFuzzer (compiler-rt),
 	  debug information of the C library;
 	for comparison in its benchmarks:

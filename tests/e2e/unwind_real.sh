@@ -101,9 +101,22 @@ nginx() {
 	stop nginx TERM
 }
 
+# A Rust program that never ends: it searches what never ends.
+rust() {
+	need rust rg mkfifo || return
+	mkfifo "$WORK/lines"
+	start load bash -c "exec yes 'one two one three' >'$WORK/lines'"
+	start rust bash -c "exec rg --json one <'$WORK/lines' >/dev/null"
+	until_true 20 eval '[ -n "$(mapped "${PID[rust]}" /rg)" ]' || { not_ok unwind_real.rust "it did not start"; return; }
+	watch rust "${PID[rust]}" libc.so 4 1000
+	stop rust TERM
+	stop load TERM
+}
+
 redis
 python
 node
 nginx
 dotnet
+rust
 finish

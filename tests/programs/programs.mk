@@ -16,7 +16,7 @@ PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep
 	    allocs-stripped allocs-static-stripped
 PROGRAMS += plugins plugin-red.so plugin-blue.so
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)
-PROGRAMS += $(if $(MUSLGCC),allocs-musl unwindlab-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
+PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl unwindlab-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
 
 programs: $(PROGRAMS:%=$(P)/%)
 
@@ -65,6 +65,8 @@ $(P)/allocs-static: tests/programs/allocs.c $(PMAKE)
 	$(call pcc,$(CC) -static)
 $(P)/allocs-musl: tests/programs/allocs.c $(PMAKE)
 	$(call pcc,$(MUSLGCC) -static)
+$(P)/ledger-musl: tests/programs/ledger.c $(PMAKE)
+	$(call pcc,$(MUSLGCC),-O2 -fomit-frame-pointer -pthread)
 $(P)/allocs-stripped: $(P)/allocs
 	$(Q)strip -o $@ $<
 $(P)/allocs-static-stripped: $(P)/allocs-static
