@@ -22,6 +22,7 @@
 #include "source/loader.h"
 #include "source/ports.h"
 #include "source/ports_books.h"
+#include "source/ports_counts.h"
 #include "source/ports_failure.h"
 #include "source/ports_look.h"
 #include "source/ports_owners.h"
@@ -254,40 +255,12 @@ out:
 	return 0;
 }
 
-/* Sum over all CPUs. */
-static uint64_t counter_read(const struct source *s, enum ports_counter counter)
-{
-	int cpus = libbpf_num_possible_cpus();
-	uint32_t key = counter;
-	uint64_t *values, sum = 0;
-
-	values = cpus > 0 ? calloc(cpus, sizeof(*values)) : NULL;
-	if (values && !bpf_map_lookup_elem(bpf_map__fd(s->skel->maps.ports_counts), &key, values))
-		for (int i = 0; i < cpus; i++)
-			sum += values[i];
-	free(values);
-	return sum;
-}
-
-static const char *const counter_names[PORTS_COUNTERS] = {
-	[PORTS_EVENTS] = "state changes of sockets looked at",
-	[PORTS_NESTED] = "ends of sockets that were seen late (while another one was looked at)",
-	[PORTS_LOST_FLOWS] = "connects that found no room in the books (--max-memory)",
-	[PORTS_LOST_SOCKETS] = "connects whose socket could not be followed",
-	[PORTS_LOST_OWNERS] = "connects whose process could not be kept (--max-memory)",
-	[PORTS_LOST_STACKS] = "stacks that found no room in the books (--max-memory)",
-	[PORTS_LOST_TIME_WAIT] = "TIME_WAIT sockets that were not followed",
-	[PORTS_LOST_BINDS] = "bind() calls that were not followed",
-	[PORTS_QUIET_FAILURES] = "failed connects not told one by one",
-	[PORTS_STACKS_TAKEN] = "stacks taken",
-};
-
 bool ports_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt)
 {
 	if (i >= PORTS_COUNTERS)
 		return unwinder_counter_at(&s->unwinder, i - PORTS_COUNTERS, ret_name, ret_cnt);
-	*ret_name = counter_names[i];
-	*ret_cnt = counter_read(s, i);
+	*ret_name = ports_count_name(i);
+	*ret_cnt = ports_count_read(bpf_map__fd(s->skel->maps.ports_counts), i);
 	return true;
 }
 
@@ -295,8 +268,7 @@ static void set_losses(struct source *s)
 {
 	struct profile *p = s->ctx.profile;
 
-	for (int i = PORTS_LOST_FLOWS; i <= PORTS_LOST_BINDS; i++)
-		profile_loss_set(p, counter_names[i], counter_read(s, i));
+	ports_count_losses(bpf_map__fd(s->skel->maps.ports_counts), p);
 	profile_loss_set(p, "stacks of connects: no index left (--max-memory)", s->unwinder.state->full_cnt);
 	profile_loss_set(p, "stacks of connects: the ring was full", s->unwinder.state->ring_full_cnt);
 	profile_loss_set(p, "stacks of connects: disturbed", s->unwinder.state->raced_cnt + s->stacks.garbled_cnt);
