@@ -132,11 +132,13 @@ int maps_parse(const char *text, size_t len, struct target_mapping **ret, size_t
 		 */
 		if (map.start < last_end)
 			continue;
-		map.path = strndup(path, path_len);
+		map.path = malloc(path_len + 1);	/* strndup() takes a sanitizer the time of all the text */
 		if (!map.path) {
 			maps_free(maps, cnt);
 			return -ENOMEM;
 		}
+		memcpy(map.path, path, path_len);
+		map.path[path_len] = '\0';
 		maps_unescape(map.path);
 		last_end = map.end;
 		maps[cnt++] = map;
