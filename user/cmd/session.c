@@ -336,6 +336,40 @@ static int names_open(struct session *s)
 	return naming_open(&s->naming, &names);
 }
 
+/* Before there is anything to pump. */
+static void pump_progress(void *ctx)
+{
+	struct session *s = ctx;
+
+	progress_tick(&s->progress);
+}
+
+/* Opens the source, which waits for the worker to read how the target's files are to be unwound. */
+static int source_open(struct session *s)
+{
+	const struct session_config *c = s->config;
+	const struct target_module *largest = NULL;
+	struct text what = { 0 };
+	char size[TEXT_BYTES_MAX];
+	int err;
+
+	for (size_t i = 0; c->target && i < c->target->modules_cnt; i++)
+		if (!largest || c->target->modules[i]->size_bytes > largest->size_bytes)
+			largest = c->target->modules[i];
+	if (largest && c->context.worker) {
+		const char *slash = strrchr(largest->path, '/');
+
+		text_printf(&what, "reading unwind information of %s (%s)", slash ? slash + 1 : largest->path,
+			    text_bytes(size, largest->size_bytes, false));
+		progress_begin(&s->progress, text_str(&what));
+		worker_set_pump(c->context.worker, -1, pump_progress, s);
+	}
+	err = c->type->open(&c->context, c->source_options, &s->source);
+	progress_end(&s->progress);
+	text_free(&what);
+	return err;
+}
+
 int session_run(struct session *s, const struct session_config *config)
 {
 	struct loop l;
@@ -349,7 +383,7 @@ int session_run(struct session *s, const struct session_config *config)
 		log_error(err, "preparing the session: %s", strerror(-err));
 		goto out;
 	}
-	err = config->type->open(&config->context, config->source_options, &s->source);
+	err = source_open(s);
 	if (err)
 		goto out;
 	err = session_attach(s);
