@@ -103,6 +103,9 @@ $(O)/tests/unit/%: tests/unit/%.c $(O)/libebbsan.a
 	$(Q)$(CC) -O1 -g $(SAN) $(WARN) -Wno-missing-prototypes -iquote tests -isystem tests/shim $(INC) -MMD -MP \
 		$< $(O)/libebbsan.a $(LIBS) -lpthread -o $@
 
+# Lying rows lead to slots that are not aligned; the walker's loads may be so on its machines.
+$(O)/tests/unit/test_unwind $(O)/tests/unit/test_unwind_lies: private SAN += -fno-sanitize=alignment
+
 include tests/programs/programs.mk
 include tests/bench/bench.mk
 include tests/unwind/unwind.mk

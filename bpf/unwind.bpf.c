@@ -192,7 +192,7 @@ static __always_inline bool space_is_same(const struct stack_cpu *c)
 /* One attempt in a seat that is ours: the index, or TAKE_AGAIN. */
 static __always_inline __u32 stack_try(struct stack_cpu *c, __u32 seat)
 {
-	__u32 index, known = c->memo_fit ? memo_find(seat) : STACK_NONE;
+	__u32 index, known = c->memo_fit ? (__u32)memo_find(seat) : STACK_NONE;
 	struct stack_state *state;
 
 	if (known && !stack_check)

@@ -193,7 +193,8 @@ __noinline int walk_step(__u32 seat, __u32 i)
 		sp = c->bp;
 		if (sp == BP_LOST)
 			return walk_end(c, STACK_CUT_RULE);
-	case UNWIND_SP:	/* fall through */
+		/* fall through */
+	case UNWIND_SP:
 		return step_to(c, i, sp + UNWIND_RULE_CFA(rule), UNWIND_RULE_BP_KIND(rule), UNWIND_RULE_BP(rule));
 	case UNWIND_SP_DEREF:
 	case UNWIND_BP_DEREF:

@@ -24,6 +24,30 @@ enum {
 	TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING, TCP_NEW_SYN_RECV,
 };
 
+/* What a walk asks of a task: bpf/unwind_task.bpf.h, bpf/unwind.bpf.c. */
+struct pt_regs {
+	unsigned long ip, sp, bp;	/* x86-64 */
+	unsigned long pc, regs[31];	/* arm64 */
+};
+
+struct return_instance {
+	unsigned long stack, orig_ret_vaddr;
+	bool chained;
+	struct return_instance *next;
+};
+
+struct uprobe_task {
+	struct return_instance *return_instances;
+};
+
+struct task_struct {
+	struct uprobe_task *utask;
+	void *mm;
+	u32 self_exec_id;
+	u64 start_boottime;
+	struct task_struct *group_leader;
+};
+
 /* What the makefile tells clang about the machine that the programs run on. */
 #if defined(__x86_64__)
 #define __TARGET_ARCH_x86

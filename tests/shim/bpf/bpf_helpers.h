@@ -28,5 +28,22 @@
 void *shim_map_lookup_elem(void *map, const void *key);
 #define bpf_get_prandom_u32	shim_get_prandom_u32
 unsigned int shim_get_prandom_u32(void);
+#define bpf_map_update_elem	shim_map_update_elem
+long shim_map_update_elem(void *map, const void *key, const void *value, unsigned long long flags);
+#define bpf_probe_read_user	shim_probe_read_user
+long shim_probe_read_user(void *dst, unsigned int size, const void *addr);
+#define bpf_ringbuf_output	shim_ringbuf_output
+long shim_ringbuf_output(void *ring, void *data, unsigned long long size, unsigned long long flags);
+#define bpf_get_smp_processor_id	shim_get_smp_processor_id
+unsigned int shim_get_smp_processor_id(void);
+#define bpf_get_current_pid_tgid	shim_get_current_pid_tgid
+unsigned long long shim_get_current_pid_tgid(void);
+
+struct task_struct;
+#define bpf_get_current_task()	((unsigned long)shim_get_current_task())
+#define bpf_get_current_task_btf	shim_get_current_task
+struct task_struct *shim_get_current_task(void);
+#define bpf_task_pt_regs	shim_task_pt_regs
+long shim_task_pt_regs(struct task_struct *task);
 
 #endif
