@@ -63,6 +63,12 @@ static __always_inline const struct stack_key *stack_key(const struct stack_cpu 
 	return (const struct stack_key *)c->hash.name;
 }
 
+/* And by what is noticed that another one has the same hashes. */
+static __always_inline __u32 stack_sum(const struct stack_cpu *c)
+{
+	return c->hash.sum ^ c->hash.sum >> 32;
+}
+
 /* The index of a known stack; STACK_NONE when it is new. */
 static __always_inline __u32 stack_known(const struct stack_cpu *c)
 {
@@ -71,7 +77,7 @@ static __always_inline __u32 stack_known(const struct stack_cpu *c)
 
 	if (!id)
 		return STACK_NONE;
-	if (id->sum == (__u32)c->hash.sum)
+	if (id->sum == stack_sum(c))
 		return id->index;
 	state = stack_state_get();
 	if (state)
@@ -83,7 +89,7 @@ static __always_inline __u32 stack_known(const struct stack_cpu *c)
 static __always_inline __u32 stack_add(struct stack_cpu *c)
 {
 	struct stack_state *state = stack_state_get();
-	struct stack_id id = { .sum = c->hash.sum };
+	struct stack_id id = { .sum = stack_sum(c) };
 	__u64 bytes;
 
 	if (!state)

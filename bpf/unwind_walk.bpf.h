@@ -14,7 +14,7 @@
 static __always_inline void hash_add(struct stack_hash *h, __u64 frame)
 {
 	stack_hash_add(h->name, frame);
-	h->sum += frame;
+	h->sum = h->sum * 31 + frame;	/* their order counts */
 }
 
 static __always_inline void stack_count(__u64 *counter)
