@@ -140,6 +140,28 @@ TEST(memo_pointer)
 	host_close();
 }
 
+/* What lies on a page that has gone is not the same, whatever an older read has left in the window. */
+TEST(memo_page)
+{
+	__u64 *at = stack + 510;
+	__u32 first;
+
+	two_open();
+	host_set(&stack_memos, HOST_MEMOS);
+	at[0] = at[1] = at[2] = FN(2);
+	at[3] = FN(1);
+	first = remembered(STACK + 4080, 0, false);
+	CHECK_EQ(remembered(STACK + 4080, 0, true), first);
+	host.regions[0].len = 4096;
+	CHECK(remembered(STACK + 4080, 0, false) != first);
+	CHECK_EQ(host.state.ends[STACK_CUT_READ], 1);
+	/* that the page has gone is known by now, and the window holds the very words of another place */
+	memcpy(stack, at, 32);
+	CHECK_EQ(remembered(STACK, 0, false), first);
+	CHECK(remembered(STACK + 4080, 0, false) != first);
+	host_close();
+}
+
 /* A lie that is planted shows when what is remembered is walked again. */
 TEST(memo_check)
 {
@@ -235,5 +257,5 @@ TEST(trampolines)
 TEST(trampolines) { TEST_SKIP("return probes of this machine replace a register"); }
 #endif
 
-TEST_MAIN(TEST_CASE(identity), TEST_CASE(collision), TEST_CASE(memo), TEST_CASE(memo_pointer), TEST_CASE(memo_check),
-	  TEST_CASE(seats), TEST_CASE(room), TEST_CASE(trampolines))
+TEST_MAIN(TEST_CASE(identity), TEST_CASE(collision), TEST_CASE(memo), TEST_CASE(memo_pointer), TEST_CASE(memo_page),
+	  TEST_CASE(memo_check), TEST_CASE(seats), TEST_CASE(room), TEST_CASE(trampolines))
