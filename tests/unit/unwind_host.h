@@ -18,7 +18,6 @@
 #include "abi.h"
 #include "trace/tables.h"
 
-/* libbpf's own, of which the product needs these three: a map is a file in memory. */
 #define HOST_CPUS	2
 #define HOST_SEATS	(HOST_CPUS + STACK_SPARES)
 #define HOST_MEMOS	16
@@ -45,6 +44,7 @@ static int host_fd(size_t bytes)
 	return fd;
 }
 
+/* In the place of libbpf's own two, for the product's tables: a map is a file in memory. */
 int bpf_map_create(enum bpf_map_type type, const char *name, __u32 key_size, __u32 value_size, __u32 max_entries,
 		   const struct bpf_map_create_opts *opts)
 {
