@@ -132,7 +132,7 @@ TEST(outside)
 	CHECK_EQ(ends(STACK_CUT_OUTSIDE, 2, STACK, 0), STACK_FIRST);
 	CHECK_EQ(host.state.outside_cnt, 2);
 	host.process->spaces[0].generation = 0;
-	ends(STACK_CUT_UNTABLED, 3, STACK, 0);
+	ends(STACK_CUT_UNTABLED, 1, STACK, 0);	/* by frame pointers, and there is none */
 	CHECK_EQ(host.state.outside_cnt, 2);
 	host_close();
 }
@@ -146,6 +146,64 @@ static void change(void)
 		changes_left--;
 		host.process->spaces[0].generation++;
 	}
+}
+
+/* Other code at the same addresses: another stack, although all addresses are the same. */
+TEST(epochs)
+{
+	__u32 first, second;
+
+	world_open();
+	first = ends(STACK_ENDED, 2, STACK, 0);
+	CHECK_EQ(STACK_FRAME_EPOCH(host.events[first].frames[0]), 0);
+	host.mappings[0].epoch = 5;
+	host.process->spaces[0].generation += UNWIND_GENERATIONS;
+	second = ends(STACK_ENDED, 2, STACK, 0);
+	CHECK(second != first);
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(STACK_FRAME_EPOCH(host.events[second].frames[i]), 5);
+		CHECK_EQ(STACK_FRAME_ADDR(host.events[second].frames[i]), STACK_FRAME_ADDR(host.events[first].frames[i]));
+	}
+	/* from the cache, too */
+	CHECK_EQ(ends(STACK_ENDED, 2, STACK, 0), second);
+	host.mappings[0].epoch = 0;
+	host.process->spaces[0].generation += UNWIND_GENERATIONS;
+	CHECK_EQ(ends(STACK_ENDED, 2, STACK, 0), first);
+	host_close();
+}
+
+/* Something else is mapped where code was: none of it is walked by its rows any more, what was cached included. */
+TEST(gone)
+{
+	const __u64 end = TEXT + FUNCTIONS * UNWIND_BLOCK_BYTES;
+	__u64 generation;
+
+	world_open();
+	ends(STACK_ENDED, 2, STACK, 0);
+	generation = host.process->spaces[0].generation;
+	/* beside it, and nothing at all */
+	stack_code_gone(TEXT - 4096, TEXT);
+	stack_code_gone(end, end + 4096);
+	CHECK_EQ(host.process->spaces[0].generation, generation);
+	CHECK_EQ(host.state.outside_cnt, 0);
+	ends(STACK_ENDED, 2, STACK, 0);
+	/* the end of it, from function 1 on */
+	stack_code_gone(TEXT + UNWIND_BLOCK_BYTES, end + 4096);
+	CHECK_EQ(host.process->spaces[0].generation, generation + 1);
+	CHECK_EQ(host.state.outside_cnt, 1);
+	CHECK_EQ(host.mappings[0].end, TEXT + UNWIND_BLOCK_BYTES);
+	ends(STACK_CUT_OUTSIDE, 1, STACK, 0);
+	/* all of it */
+	stack_code_gone(TEXT - 4096, end + 4096);
+	CHECK_EQ(host.mappings[0].end, TEXT);
+	CHECK_EQ(STACK_FRAME_EPOCH(host.events[ends(STACK_CUT_OUTSIDE, 1, STACK, 0)].frames[0]), STACK_EPOCHS);
+	/* when there are no generations left until user space makes tables, there are no mappings either */
+	host.process->spaces[0].generation = 2 * UNWIND_GENERATIONS - 1;
+	host.mappings[0].end = end;
+	stack_code_gone(TEXT, TEXT + 4096);
+	CHECK_EQ(host.process->spaces[0].generation, 2 * UNWIND_GENERATIONS - 1);
+	CHECK_EQ(host.process->spaces[0].cnt, 0);
+	host_close();
 }
 
 TEST(generations)
@@ -255,7 +313,7 @@ static void random_tables(__u64 *r)
 		chunk()->words[random_next(r) % (2 * FUNCTIONS)] = random_next(r) >> random_next(r) % 32;
 	m = &host.mappings[random_next(r) % 4];
 	*m = (struct unwind_mapping){ random_word(r), random_word(r), random_word(r), random_next(r), random_next(r),
-				      random_next(r), random_next(r) % 4 ? 0 : random_next(r) };
+				      random_next(r), random_next(r) % 4 ? 0 : random_next(r), random_next(r) % 70 };
 	host.process->spaces[0].first = random_next(r) % 4 ? 0 : random_next(r);
 	host.process->spaces[0].cnt = random_next(r) % 4 ? 1 + random_next(r) % 4 : random_next(r);
 }
@@ -312,4 +370,4 @@ TEST(random)
 }
 
 TEST_MAIN(TEST_CASE(loops), TEST_CASE(unreadable), TEST_CASE(pointers), TEST_CASE(rules), TEST_CASE(depth), TEST_CASE(outside),
-	  TEST_CASE(generations), TEST_CASE(mappings), TEST_CASE(random))
+	  TEST_CASE(epochs), TEST_CASE(gone), TEST_CASE(generations), TEST_CASE(mappings), TEST_CASE(random))
