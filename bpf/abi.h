@@ -275,7 +275,7 @@ struct leak_state {
 	__u32 exec_cnt;		/* times that the target called exec */
 	__u32 exited;		/* 1 after its last thread */
 	__u32 exit_code;	/* as wait(2) has it, valid with exited */
-	__u32 pad;
+	__u32 fork_cnt;		/* children that were given a copy of its memory, breakpoints included */
 	struct clock_state clock;	/* written by the program leak_clock */
 	__u32 drain_chunk;	/* the program leak_drain empties DRAIN_BUCKETS from here on */
 	__u32 drain_bucket;
@@ -307,6 +307,7 @@ enum leak_event_type {
 	LEAK_EVENT_RESTOCK = 1,	/* the books will need the next generation soon */
 	LEAK_EVENT_EXEC,
 	LEAK_EVENT_EXIT,
+	LEAK_EVENT_FORK,	/* the first of its kind */
 };
 
 struct leak_event {

@@ -3,7 +3,8 @@
  * The programs of `leak` that every kernel takes.
  *
  * Hooks: leak_enter and leak_return at the allocators' entries and returns (uprobe.multi or perf links),
- * leak_free at frees (always), sched_process_exec and sched_process_exit for the end of the target.
+ * leak_free at frees (always), sched_process_exec and sched_process_exit for the end of the target, sched_process_fork
+ * for its children.
  * Counts and misses: see leak.bpf.h. On kernels with uprobe.session, leak_session.bpf.c takes the place
  * of leak_enter and leak_return.
  */
@@ -109,6 +110,19 @@ int BPF_PROG(leak_exit, struct task_struct *task)
 	state->exit_code = signal->group_exit_code ? signal->group_exit_code : task->exit_code;
 	state->exited = 1;
 	say(LEAK_EVENT_EXIT);
+	return 0;
+}
+
+/* A child with a copy of the memory. One that shares it (vfork, posix_spawn, a thread) has the same breakpoints. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(leak_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct leak_state *state = state_get();
+
+	if (!state || !is_target() || child->mm == parent->mm)
+		return 0;
+	if (!__sync_fetch_and_add(&state->fork_cnt, 1))
+		say(LEAK_EVENT_FORK);
 	return 0;
 }
 

@@ -31,6 +31,8 @@ static int run(const char *name)
 		return bench_leak_books();
 	if (!strcmp(name, "leak.entry0"))
 		return bench_leak_entry0();
+	if (!strcmp(name, "fork.child"))
+		return bench_fork_child();
 	if (!strcmp(name, "leak.pair"))
 		return bench_leak_pair();
 	if (!strcmp(name, "unwind.frames22"))

@@ -35,6 +35,7 @@ void result(const char *name, double value, int digits, enum bar bar, double lim
 int bench_price(void);
 int bench_leak_books(void);
 int bench_leak_entry0(void);
+int bench_fork_child(void);
 int bench_leak_pair(void);
 int bench_unwind(void);
 /* books.insert, books.delete, leak.snapshot: those that are wanted, on one table. */

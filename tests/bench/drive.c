@@ -115,7 +115,7 @@ int victim_run(struct victim *v, const struct job *job, struct source *source, d
 	char line[VICTIM_LINE], answer[VICTIM_LINE];
 	int err;
 
-	snprintf(line, sizeof(line), "%d %d %d %ld %ld\n", job->churn, job->frames, job->threads, job->pairs, job->live);
+	snprintf(line, sizeof(line), "%d %d %d %ld %ld\n", job->kind, job->frames, job->threads, job->pairs, job->live);
 	err = victim_tell(v, line) ?: victim_answer(v, &leak_source, source, answer);
 	if (!err && ret_ns)
 		*ret_ns = atof(answer);

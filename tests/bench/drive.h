@@ -13,8 +13,10 @@ struct victim {
 };
 
 /* What it shall do: see victim.c. */
+enum job_kind { JOB_TIGHT, JOB_CHURN, JOB_CHILD };
+
 struct job {
-	bool churn;
+	enum job_kind kind;
 	int frames, threads;
 	long pairs, live;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * leak.books, leak.entry0, leak.pair: what ebb's programs cost a malloc+free pair beyond the traps themselves.
+ * leak.books, leak.entry0, leak.pair: what ebb's programs cost a malloc+free pair beyond the traps themselves;
+ * fork.child: what it costs in a child that is forked meanwhile.
  *
  *	bare	no probes
  *	empty	programs that only return 0, at the same sites, attached in the same way: the floor
@@ -191,12 +192,12 @@ static void look(struct lab *lab, const struct profile *p)
  */
 static int warm_up(struct lab *lab, const struct job *job, struct source *source)
 {
-	const struct job some = { .frames = job->frames, .threads = 1, .pairs = 500 };
+	const struct job some = { .kind = job->kind, .frames = job->frames, .threads = 1, .pairs = 500 };
 	int err = victim_run(&lab->victim, &some, source, NULL);
 
 	if (!err)
 		leak_source.program_ns(source);
-	return err;
+	return err ? err : leak_source.on_event(source);	/* the first fork */
 }
 
 static int run_ebb(struct lab *lab, const struct plan *plan, bool no_stacks, const struct job *job, double *ret_ns)
@@ -307,11 +308,11 @@ int bench_leak_books(void)
 		struct job job;
 		int rounds;
 	} cases[] = {
-		{ "leak.books", "tight loop", { false, 5, 1, 0, 0 }, 21 },
-		{ "leak.books.threads2", "tight loop, 2 threads", { false, 5, 2, 0, 0 }, 15 },
-		{ "leak.books.churn", "churn, 100,000 live", { true, 5, 1, 0, 100000 }, 15 },
-		{ "leak.books.churn.threads2", "churn, 100,000 live, 2 threads", { true, 5, 2, 0, 100000 }, 15 },
-		{ "leak.books.churn1m", "churn, 1,000,000 live", { true, 5, 1, 0, 1000000 }, 7 },
+		{ "leak.books", "tight loop", { JOB_TIGHT, 5, 1, 0, 0 }, 21 },
+		{ "leak.books.threads2", "tight loop, 2 threads", { JOB_TIGHT, 5, 2, 0, 0 }, 15 },
+		{ "leak.books.churn", "churn, 100,000 live", { JOB_CHURN, 5, 1, 0, 100000 }, 15 },
+		{ "leak.books.churn.threads2", "churn, 100,000 live, 2 threads", { JOB_CHURN, 5, 2, 0, 100000 }, 15 },
+		{ "leak.books.churn1m", "churn, 1,000,000 live", { JOB_CHURN, 5, 1, 0, 1000000 }, 7 },
 	};
 	struct figures f;
 	struct lab lab;
@@ -388,4 +389,22 @@ int bench_leak_pair(void)
 		result(name, median_ratio(f.ns[EBB], f.ns[EMPTY], f.rounds), 3, BAR_MAX, i ? 1.35 : 1.28, "");
 	}
 	return finish("leak.pair", &lab, err);
+}
+
+/* In the child nothing is counted: as many pairs as take a while without probes. */
+int bench_fork_child(void)
+{
+	static const enum variant variants[] = { BARE, EBB };
+	const struct job job = { .kind = JOB_CHILD, .frames = 5, .threads = 1, .pairs = 2000000 };
+	struct figures f;
+	struct lab lab;
+	int err = lab_open(&lab, "victim");
+
+	if (!err)
+		err = measure(&lab, variants, 2, false, &job, rounds_wanted(15), &f);
+	if (!err) {
+		say("fork.child, in a child after its first 1,000 pairs", &f, variants, 2);
+		result("fork.child", median_ratio(f.ns[EBB], f.ns[BARE], f.rounds), 3, BAR_MAX, 1.05, "");
+	}
+	return finish("fork.child", &lab, err);
 }

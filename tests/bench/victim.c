@@ -6,6 +6,7 @@
  *
  *	KIND 0	malloc(32), free, in a tight loop
  *	KIND 1	churn: frees one of LIVE blocks at random and allocates another in its place
+ *	KIND 2	as 0, in a child that is forked for it, after its first 1,000 pairs
  *	FRAMES	how many functions stand on top of each other, main or the thread's first one included
  *	LIVE	how many blocks are held by the time that counting begins; 0 gives all of them back. They stay
  *		held until another number is asked for
@@ -17,6 +18,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "line.h"
@@ -73,7 +75,7 @@ __attribute__((noinline)) static void descend(long thread, long frames)
 {
 	if (frames > 1)
 		descend(thread, frames - 1);
-	else if (job.kind)
+	else if (job.kind == 1)
 		churn(thread);
 	else
 		tight();
@@ -98,11 +100,42 @@ static void hold(long live)
 	}
 }
 
+#define CHILD_FIRST	1000
+
+static double run_child(void)
+{
+	long pairs = job.pairs;
+	double start, ns = 0;
+	int fds[2];
+	pid_t child;
+
+	if (pipe(fds))
+		_exit(1);
+	child = fork();
+	if (!child) {
+		job.pairs = CHILD_FIRST;
+		descend(0, job.frames - 4);
+		job.pairs = pairs;
+		start = cpu_ns();
+		descend(0, job.frames - 4);
+		ns = (cpu_ns() - start) / pairs;
+		_exit(write(fds[1], &ns, sizeof(ns)) != sizeof(ns));
+	}
+	close(fds[1]);
+	if (child < 0 || read(fds[0], &ns, sizeof(ns)) != sizeof(ns))
+		_exit(1);
+	close(fds[0]);
+	waitpid(child, NULL, 0);
+	return ns;
+}
+
 static double run(void)
 {
 	pthread_t threads[THREADS_MAX];
 	double start = cpu_ns();
 
+	if (job.kind == 2)
+		return run_child();
 	if (job.threads == 1) {
 		descend(0, job.frames - 3);	/* run(), main() and who loops */
 		return (cpu_ns() - start) / job.pairs;

@@ -4,7 +4,8 @@
  * one of 16 functions (sites), and a ledger by site of what is held. A tracer that is exact has the
  * same numbers.
  *
- *	ledger [OPERATIONS]	in all threads together, 2,000,000
+ *	ledger [OPERATIONS [CHILDREN]]	in all threads together, 2,000,000; forks as many children meanwhile, which keep blocks
+ *			of their own and end
  *
  *	ready PID		then it waits for a line on standard input
  *	done OPERATIONS
@@ -23,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include "line.h"
 
@@ -291,9 +294,39 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+#define CHILD_PAIRS 3000
+
+/* What it does is no part of the ledger: its memory is a copy. */
+static void child_main(void)
+{
+	for (int i = 0; i < CHILD_PAIRS; i++) {
+		free(malloc(24 + (size_t)i % 500));
+		if (i % 10 == 0 && !malloc(100))
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static void have_children(unsigned long cnt)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	int status;
+
+	for (unsigned long i = 0; i < cnt; i++) {
+		pid_t child = fork();
+
+		if (!child)
+			child_main();
+		if (child < 0 || waitpid(child, &status, 0) != child || status)
+			__atomic_add_fetch(&surprises, 1, __ATOMIC_RELAXED);
+		nanosleep(&pause, NULL);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long ops = argc > 1 ? strtoul(argv[1], NULL, 10) : 2000000;
+	unsigned long children = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
 	long long bytes = 0, blocks = 0;
 
 	workers = mmap(NULL, sizeof(*workers) * THREADS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -311,6 +344,7 @@ int main(int argc, char **argv)
 		if (pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]))
 			return 1;
 	}
+	have_children(children);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(workers[i].thread, NULL);
 

@@ -200,7 +200,7 @@ int leak_plan_print(const struct plan *p, const struct allocators *a, const stru
 		    attach_mode_name(st->mode));
 	report_head(r, REPORT_PLAIN, "on this machine a trap costs %.0f ns, a single-stepped one %.0f ns, a return %.0f ns",
 		    st->price.trap_ns, st->price.stepped_ns, st->price.return_ns);
-	report_head(r, REPORT_PLAIN, "kernel memory: about 8 MiB when idle, then 40 to 100 bytes a live block, up to --max-memory");
+	report_head(r, REPORT_PLAIN, "kernel memory: about 9 MiB when idle, then 40 to 100 bytes a live block, up to --max-memory");
 	for (size_t i = 0; i < a->cnt; i++)
 		report_head(r, REPORT_PLAIN, "%s in %s: %s: %s", a->list[i].family, a->list[i].module->path,
 			    a->list[i].used ? "probed" : "not probed", a->list[i].evidence ? a->list[i].evidence : "");

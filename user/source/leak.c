@@ -15,26 +15,24 @@
 
 #include "abi.h"
 #include "base/log.h"
-#include "leak.skel.h"
-#include "leak_session.skel.h"
 #include "source/books.h"
 #include "source/counters.h"
 #include "source/leak.h"
+#include "source/leak_programs.h"
 #include "source/loader.h"
 #include "source/stacks.h"
 #include "source/tally.h"
 #include "source/ticks.h"
 #include "source/unwinder.h"
-#include "trace/attach.h"
 
 struct source {
 	struct source_context ctx;
 	struct leak_options options;
-	enum attach_mode mode;
-	struct leak_bpf *skel;
-	struct leak_session_bpf *session;	/* NULL unless ATTACH_SESSION */
-	struct attach *attach;			/* NULL while nothing is attached */
+	enum attach_mode mode;			/* that is tried, and then that worked first */
+	struct leak_programs *programs;
 	struct ring_buffer *rings;
+	bool forks;				/* it is known that the target does */
+	bool detached;
 	struct books *books;
 
 	/* memory shared with the kernel */
@@ -150,42 +148,15 @@ static int load_programs(struct source *s)
 {
 	struct unwinder_settings stacks;
 	struct leak_settings set;
-	struct leak_bpf *skel;
 	int err = settings_fill(s, &set);
 
 	unwinder_fill(s, &stacks);
-	if (err)
-		return err;
-	skel = s->skel = leak_bpf__open();
-	if (!skel)
-		return -errno;
-	memcpy((void *)&skel->rodata->settings, &set, sizeof(set));
-	UNWINDER_CONSTANTS(skel, &stacks);
-	err = unwinder_size(skel->obj, &stacks);
-	if (err)
-		return err;
-	bpf_program__set_autoload(skel->progs.leak_enter, s->mode != ATTACH_SESSION);
-	bpf_program__set_autoload(skel->progs.leak_return, s->mode != ATTACH_SESSION);
-	bpf_program__set_expected_attach_type(skel->progs.leak_enter, attach_type(s->mode));
-	bpf_program__set_expected_attach_type(skel->progs.leak_return, attach_type(s->mode));
-	bpf_program__set_expected_attach_type(skel->progs.leak_free, attach_type(s->mode));
-	err = leak_bpf__load(skel);
-	if (err || s->mode != ATTACH_SESSION)
-		return err;
-
-	s->session = leak_session_bpf__open();
-	if (!s->session)
-		return -errno;
-	memcpy((void *)&s->session->rodata->settings, &set, sizeof(set));
-	UNWINDER_CONSTANTS(s->session, &stacks);
-	bpf_program__set_expected_attach_type(s->session->progs.leak_session, ATTACH_TYPE_SESSION);
-	err = loader_share_maps(s->session->obj, skel->obj);
-	return err ? err : leak_session_bpf__load(s->session);
+	return err ? err : leak_programs_load(s->mode, &set, &stacks, &s->programs);
 }
 
-static int map_memory(const struct bpf_map *map, size_t bytes, bool write, void *ret)
+static int map_memory(int map_fd, size_t bytes, bool write, void *ret)
 {
-	void *mem = mmap(NULL, bytes, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+	void *mem = mmap(NULL, bytes, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, map_fd, 0);
 
 	if (mem == MAP_FAILED)
 		return -errno;
@@ -205,34 +176,34 @@ static bool leak_misses_code(struct source *s)
 
 static int open_maps(struct source *s)
 {
-	const struct leak_bpf *skel = s->skel;
+	const struct leak_programs *p = s->programs;
 	struct unwinder_settings stacks;
 	int err;
 
 	unwinder_fill(s, &stacks);
-	err = map_memory(skel->maps.leak_state, sizeof(*s->state), true, &s->state);
+	err = map_memory(leak_programs_map(p, "leak_state"), sizeof(*s->state), true, &s->state);
 	if (!err)
-		err = map_memory(skel->maps.leak_stripes, LEAK_STRIPES * sizeof(*s->stripes), false, &s->stripes);
+		err = map_memory(leak_programs_map(p, "leak_stripes"), LEAK_STRIPES * sizeof(*s->stripes), false, &s->stripes);
 	if (!err)
-		err = unwinder_open(&s->unwinder, skel->obj, &stacks, s->ctx.worker);
+		err = unwinder_open(&s->unwinder, leak_programs_object(p), &stacks, s->ctx.worker);
 	if (err)
 		return err;
 	s->tally = (struct tally){ .stripes = s->stripes };
 	err = leak_on_target(s);
-	counters_open(&s->counters, bpf_map__fd(skel->maps.leak_counters));
+	counters_open(&s->counters, leak_programs_map(p, "leak_counters"));
 	if (!err)
 		err = counters_restock(&s->counters, STACK_FIRST);
 	if (!err)
-		err = books_open(bpf_map__fd(skel->maps.blocks_chunks), &s->state->blocks,
+		err = books_open(leak_programs_map(p, "blocks_chunks"), &s->state->blocks,
 				 blocks_limit(s->options.max_memory_bytes), &s->books);
 	if (!err)
-		books_set_drain(s->books, bpf_program__fd(skel->progs.leak_drain), s->state);
+		books_set_drain(s->books, leak_programs_run_fd(p, "leak_drain"), s->state);
 	if (err)
 		return err;
-	s->rings = ring_buffer__new(bpf_map__fd(skel->maps.stack_events), stacks_on_event, &s->stacks, NULL);
+	s->rings = ring_buffer__new(leak_programs_map(p, "stack_events"), stacks_on_event, &s->stacks, NULL);
 	if (!s->rings)
 		return -errno;
-	return ring_buffer__add(s->rings, bpf_map__fd(skel->maps.leak_events), on_leak_event, s);
+	return ring_buffer__add(s->rings, leak_programs_map(p, "leak_events"), on_leak_event, s);
 }
 
 static int open_profile(struct source *s)
@@ -248,7 +219,8 @@ static int open_profile(struct source *s)
 /* Everything that belongs to one way of attaching, undone. */
 static void unprepare(struct source *s)
 {
-	s->attach = attach_free(s->attach);
+	if (s->programs)
+		leak_programs_detach(s->programs);
 	ring_buffer__free(s->rings);
 	s->rings = NULL;
 	s->books = books_free(s->books);
@@ -261,10 +233,7 @@ static void unprepare(struct source *s)
 	unwinder_close(&s->unwinder);
 	s->state = NULL;
 	s->stripes = NULL;
-	leak_session_bpf__destroy(s->session);
-	leak_bpf__destroy(s->skel);
-	s->session = NULL;
-	s->skel = NULL;
+	s->programs = leak_programs_free(s->programs);
 }
 
 /* Loads for s->mode. *ret_what: what failed. */
@@ -279,7 +248,7 @@ static int prepare(struct source *s, const char **ret_what)
 	*ret_what = "setting up the books of leak";
 	err = open_maps(s);
 	if (!err)
-		err = ticks_open(&s->ticks, bpf_program__fd(s->skel->progs.leak_clock), &s->state->clock);
+		err = ticks_open(&s->ticks, leak_programs_run_fd(s->programs, "leak_clock"), &s->state->clock);
 	if (!err)
 		err = open_profile(s);
 	return err;
@@ -319,7 +288,8 @@ static int leak_open(const struct source_context *ctx, const void *options, stru
 	s->stats_fd = -1;
 	s->ctx = *ctx;
 	s->options = *(const struct leak_options *)options;
-	s->mode = ctx->selftest->mode;
+	s->forks = !ctx->selftest->forced && target_has_forked(ctx->target);
+	s->mode = s->forks ? ATTACH_PERF : ctx->selftest->mode;
 	err = loader_prepare();
 	if (!err)
 		err = prepare(s, &what);
@@ -334,36 +304,36 @@ static int leak_open(const struct source_context *ctx, const void *options, stru
 	return 0;
 }
 
-/* The exec and exit of the target, and what it maps. */
-static int attach_life(struct source *s)
-{
-	s->skel->links.leak_exec = bpf_program__attach(s->skel->progs.leak_exec);
-	if (!s->skel->links.leak_exec)
-		return -errno;
-	s->skel->links.leak_exit = bpf_program__attach(s->skel->progs.leak_exit);
-	if (!s->skel->links.leak_exit)
-		return -errno;
-	s->skel->links.leak_mapped = bpf_program__attach(s->skel->progs.leak_mapped);
-	return s->skel->links.leak_mapped ? 0 : -errno;
-}
-
 /* Attaches by s->mode. *ret_what: what failed. */
 static int attach_all(struct source *s, const char **ret_what)
 {
-	const struct attach_programs progs = {
-		.session_fd = s->session ? bpf_program__fd(s->session->progs.leak_session) : -1,
-		.enter_fd = bpf_program__fd(s->skel->progs.leak_enter),
-		.return_fd = bpf_program__fd(s->skel->progs.leak_return),
-		.free_fd = bpf_program__fd(s->skel->progs.leak_free),
-	};
 	int err;
 
 	*ret_what = "watching the target's exec and exit";
-	err = attach_life(s);
+	err = leak_programs_watch(s->programs);
 	if (err)
 		return err;
 	*ret_what = "attaching to the process";
-	return attach_plan(s->ctx.plan, s->ctx.target, s->mode, &progs, &s->attach);
+	return leak_programs_attach(s->programs, s->ctx.plan, s->ctx.target);
+}
+
+/* At the first fork: see leak_programs_spare_children(). */
+static void on_forks(struct source *s)
+{
+	int err;
+
+	if (s->forks || s->detached || s->ctx.selftest->forced || !__atomic_load_n(&s->state->fork_cnt, __ATOMIC_RELAXED))
+		return;
+	s->forks = true;
+	if (s->mode == ATTACH_PERF)
+		return;
+	err = leak_programs_spare_children(s->programs, &s->ctx.plan, 1, s->ctx.target);
+	if (!err)
+		log_info("process %d forks: attached by perf events from here on, which cost its children nothing",
+			 (int)s->ctx.target->pid);
+	else if (target_is_alive(s->ctx.target))
+		log_warn("process %d forks, and its children pay for the probes although nothing is counted there: attaching "
+			 "by perf events failed: %s", (int)s->ctx.target->pid, strerror(-err));
 }
 
 static int leak_attach(struct source *s)
@@ -396,9 +366,7 @@ static double leak_program_ns(struct source *s)
 
 	if (s->stats_fd < 0)
 		return s->program_ns;
-	loader_add_runs(s->skel->obj, &cnt, &ns);
-	if (s->session)
-		loader_add_runs(s->session->obj, &cnt, &ns);
+	leak_programs_add_runs(s->programs, &cnt, &ns);
 	if (cnt < MEASURED_RUNS)
 		return 0;
 	s->program_ns = (double)ns / cnt;
@@ -410,7 +378,7 @@ static double leak_program_ns(struct source *s)
 
 static const char *leak_attached_by(const struct source *s)
 {
-	return attach_mode_name(s->mode);
+	return attach_mode_name(leak_programs_mode(s->programs));
 }
 
 static int leak_fd(const struct source *s)
@@ -441,6 +409,7 @@ static int leak_on_event(struct source *s)
 		err = counters_restock(&s->counters, s->stacks.known);
 	if (err)
 		return log_error(err, "reading new stacks: %s", strerror(-err));
+	on_forks(s);
 	live_correct(s);
 	err = books_tend(s->books);
 	if (err)
@@ -541,16 +510,15 @@ static void leak_life(const struct source *s, struct source_life *ret)
 
 static uint64_t leak_kernel_bytes(const struct source *s)
 {
-	return loader_map_bytes(s->skel->obj) + books_bytes(s->books) + counters_bytes(&s->counters) +
+	return leak_programs_map_bytes(s->programs) + books_bytes(s->books) + counters_bytes(&s->counters) +
 	       unwinder_bytes(&s->unwinder);
 }
 
 static void leak_detach(struct source *s)
 {
-	if (!s->attach)
-		return;
-	s->attach = attach_free(s->attach);
-	s->missed_cnt = loader_missed(s->skel->obj) + (s->session ? loader_missed(s->session->obj) : 0);
+	s->detached = true;
+	leak_programs_detach(s->programs);
+	s->missed_cnt = leak_programs_missed(s->programs);
 }
 
 void leak_set_cutoff(struct source *s, uint64_t cutoff_ns)

@@ -146,5 +146,7 @@ int target_ids_read(const struct target *t, struct target_ids *ret);
 /* CPU time of all its threads, user and system, nanoseconds. */
 int target_cpu_ns(const struct target *t, uint64_t *ret_ns);
 int target_threads_cnt(const struct target *t);
+/* Whether it has children that run the same file, as a pre-forking server has. False where the kernel does not say. */
+bool target_has_forked(const struct target *t);
 
 #endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The programs of `leak`: loaded for one way of attaching, and put on the sites of plans. The only place that sees
+ * their skeletons. Nothing is printed.
+ */
+#ifndef SOURCE_LEAK_PROGRAMS_H
+#define SOURCE_LEAK_PROGRAMS_H
+
+#include <stdint.h>
+
+#include "abi.h"
+#include "source/unwinder.h"
+#include "trace/attach.h"
+
+struct bpf_object;
+struct leak_programs;
+
+/* Loads them, with maps of their own. Errors are the kernel's. */
+int leak_programs_load(enum attach_mode mode, const struct leak_settings *set, const struct unwinder_settings *stacks,
+		       struct leak_programs **ret);
+/* Detaches as well. */
+struct leak_programs *leak_programs_free(struct leak_programs *p);
+
+/* Whose maps they all use. */
+struct bpf_object *leak_programs_object(const struct leak_programs *p);
+/* Descriptors of a map, and of a program that the reader runs; owned by them. */
+int leak_programs_map(const struct leak_programs *p, const char *name);
+int leak_programs_run_fd(const struct leak_programs *p, const char *name);
+
+/* What the target's life tells (exec, fork, exit, what it maps): before anything else is attached. */
+int leak_programs_watch(struct leak_programs *p);
+/* Puts probes on all sites of a plan, beside those that are there. On failure none of these is left. */
+int leak_programs_attach(struct leak_programs *p, const struct plan *plan, const struct target *t);
+/*
+ * From ATTACH_SESSION or ATTACH_MULTI to ATTACH_PERF, where it is now attached: plans are those that it is attached
+ * to. Nothing is missed, since the new probes are there before the old ones go. On failure the old ones stay.
+ */
+int leak_programs_spare_children(struct leak_programs *p, const struct plan *const *plans, size_t plans_cnt,
+				 const struct target *t);
+/* The way that the probes are attached now. */
+enum attach_mode leak_programs_mode(const struct leak_programs *p);
+/* Takes the probes off, in the other order. */
+void leak_programs_detach(struct leak_programs *p);
+
+/* As loader_add_runs(), loader_missed() and loader_map_bytes(), of all of them. */
+void leak_programs_add_runs(const struct leak_programs *p, uint64_t *cnt, uint64_t *ns);
+uint64_t leak_programs_missed(const struct leak_programs *p);
+uint64_t leak_programs_map_bytes(const struct leak_programs *p);
+
+#endif
