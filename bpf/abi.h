@@ -24,9 +24,13 @@ enum probe_kind {
 	PROBE_MEMALIGN,		/* p = f(alignment, size): memalign, aligned_alloc */
 	PROBE_POSIX_MEMALIGN,	/* err = f(&p, alignment, size) */
 	PROBE_XALLOCX,		/* real size = f(p, size, extra, flags): in place */
-	PROBE_FREE,		/* f(p): free, cfree, sdallocx, dallocx, free_sized … */
+	PROBE_FREE,		/* f(p): free, cfree, sdallocx, dallocx, free_sized, operator delete … */
+	PROBE_NEW,		/* p = f(size): operator new; may throw */
 	PROBE_KINDS,
 };
+
+/* Kinds that must have no return probe: see leak_pairs.bpf.c. */
+static inline int probe_by_rets(enum probe_kind kind) { return kind == PROBE_NEW; }
 
 /* The attach cookie of a site: kind in the low byte, then flags. */
 #define COOKIE_KIND(cookie)	((cookie) & 0xff)

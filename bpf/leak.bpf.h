@@ -349,6 +349,7 @@ static __always_inline __u64 requested_size(struct pt_regs *ctx, __u64 kind)
 {
 	switch (kind) {
 	case PROBE_MALLOC:
+	case PROBE_NEW:
 		return PT_REGS_PARM1(ctx);
 	case PROBE_CALLOC:
 		return size_product(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));

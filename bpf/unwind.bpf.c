@@ -264,6 +264,11 @@ __hidden __u32 stack_take_entry(struct pt_regs *ctx)
 			       TAKE_EXACT | TAKE_ENTRY);
 }
 
+__hidden __u32 stack_take_ret(struct pt_regs *ctx, __u64 entry)
+{
+	return stack_take_from(entry, UNWIND_REG_SP(ctx), UNWIND_REG_BP(ctx), UNWIND_REG_LR(ctx), TAKE_EXACT | TAKE_ENTRY);
+}
+
 __hidden __u32 stack_take_task(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();

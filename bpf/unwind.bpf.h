@@ -14,6 +14,12 @@ __hidden __u32 stack_take(struct pt_regs *ctx);
 /* The same at a probe on a function (its entry, or behind its first pushes): the innermost frame is that instruction. */
 __hidden __u32 stack_take_entry(struct pt_regs *ctx);
 
+/*
+ * The same at a ret, of the call that came by a probe at `entry`, where nothing was pushed: the innermost frame is that
+ * instruction, whatever function the ret is in.
+ */
+__hidden __u32 stack_take_ret(struct pt_regs *ctx, __u64 entry);
+
 /* The same of the current task inside a system call, for programs that are not given its registers. */
 __hidden __u32 stack_take_task(void);
 

@@ -16,7 +16,7 @@ PROGRAMS := server libcache.so libsession.so ledger grow edges mortal forks deep
 	    allocs-stripped allocs-static-stripped
 PROGRAMS += plugins plugin-red.so plugin-blue.so
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)
-PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl unwindlab-musl) $(if $(HAVECXX),newthrow) $(if $(CXX32),tiny32)
+PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl unwindlab-musl) $(if $(HAVECXX),newthrow newsites) $(if $(CXX32),tiny32)
 
 programs: $(PROGRAMS:%=$(P)/%)
 
@@ -73,6 +73,8 @@ $(P)/allocs-static-stripped: $(P)/allocs-static
 	$(Q)strip -o $@ $<
 $(P)/newthrow: tests/programs/newthrow.cc $(PMAKE)
 	$(call pcc,$(CXX))
+$(P)/newsites: tests/programs/newsites.cc $(PMAKE)
+	$(call pcc,$(CXX) -std=c++17)
 $(P)/tiny32: tests/programs/tiny32.c $(PMAKE)
 	$(call pcc,$(CC) -m32 -nostdlib -static -fno-pic)
 

@@ -72,7 +72,7 @@ static int rank(const struct plan_site *s)
 	switch (s->kind) {
 	case PROBE_FREE: return 0;
 	case PROBE_REALLOC: case PROBE_RALLOCX: case PROBE_REALLOCARRAY: case PROBE_XALLOCX: return 1;
-	default: return 2;
+	default: return s->role == PLAN_RET ? 2 : 3;
 	}
 }
 
@@ -86,7 +86,10 @@ static void check_sites(const struct look *look)
 		uint64_t va = s->entry_va + s->insn.delta_bytes, off = 0;
 		unsigned char memory = 0, file = 0;
 
-		CHECK_EQ(s->has_return, s->kind != PROBE_FREE);
+		CHECK_EQ(s->role == PLAN_ENTRY, s->kind == PROBE_FREE);
+		CHECK_EQ(s->role == PLAN_CALL, s->kind != PROBE_FREE && s->kind != PROBE_NEW);
+		if (s->role == PLAN_RET)
+			CHECK(s->original == 0xc3 || s->original == 0xc2 || s->original == 0xf3 || s->original == 0xf2);
 		CHECK_EQ(s->addr, target_addr(s->module, va));
 		CHECK_EQ(image_va_to_off(images_of(look->images, s->module), va, &off), 0);
 		CHECK_EQ(s->off, off);
@@ -109,8 +112,8 @@ static void check_whole(const struct look *look)
 	CHECK_EQ(look->err, 0);
 	CHECK(!look->p->refusal);
 	check_sites(look);
-	for (int kind = 0; kind < 3; kind++) {
-		bool found = false;
+	for (int kind = 0; kind <= 3; kind++) {
+		bool found = kind == 2;		/* rets: in C++ only */
 
 		for (size_t i = 0; i < look->p->sites_cnt; i++)
 			found |= rank(&look->p->sites[i]) == kind;
@@ -248,6 +251,58 @@ TEST(own_stub)
 	look_end(&look);
 }
 
+#define OWN_ALLOCATOR READY \
+	"#include <stddef.h>\nstatic char pool[1 << 20]; static size_t at; volatile int freed;\n" \
+	"void *malloc(size_t n) { void *p = pool + at; at += (n + 31) & ~15ul; return p; }\n" \
+	"__attribute__((noipa)) void free(void *p) { if (p) freed++; }\n" \
+	"void *calloc(size_t n, size_t m) { return malloc(n * m); }\n" \
+	"void *realloc(void *o, size_t n) { free(o); return malloc(n); }\n" \
+	"int main(void) { free(malloc(1)); ready(); }\n"
+
+/* CODE of a function in assembler. */
+#define FUNCTION(name, code) \
+	"__asm__(\".text\\n.globl " name "\\n.type " name ",@function\\n" name ": .cfi_startproc\\n" code \
+	".cfi_endproc\\n.size " name ",.-" name "\\n\");\n"
+
+static size_t rets_of(const struct plan *p, const char *name)
+{
+	size_t cnt = 0;
+
+	for (size_t i = 0; i < p->sites_cnt; i++)
+		cnt += p->sites[i].role == PLAN_RET && !strcmp(p->sites[i].function, name);
+	return cnt;
+}
+
+/* operator new may throw: no return probe, but all of its rets, those of what it ends in included; or nothing. */
+TEST(operators)
+{
+#if defined(__x86_64__)
+	static const char source[] = OWN_ALLOCATOR
+		FUNCTION("tail", "test %rdi,%rdi\\n je 1f\\n ret\\n1: ret\\n")
+		FUNCTION("_Znwm", "push %rbx\\n test %rdi,%rdi\\n pop %rbx\\n je 1f\\n ret\\n1: jmp tail\\n")
+		FUNCTION("_Znam", "push %rbx\\n mov %rdi,%rax\\n pop %rbx\\n jmp *%rax\\n")
+		FUNCTION("_ZnwmSt11align_val_t", "push %rbx\\n pop %rbx\\n jmp tail + 3\\n")
+		FUNCTION("_ZnamSt11align_val_t", "push %rbx\\n pop %rbx\\n jmp tail + 1\\n")
+		FUNCTION("_ZdlPv", "push %rbx\\n pop %rbx\\n ret\\n");
+	struct look look;
+
+	if (!look_at(&look, child_build("operators", "cc", source, "-O2"), NULL))
+		TEST_SKIP("no C compiler");
+	check_whole(&look);
+	CHECK(site(look.p, "_Znwm") && site(look.p, "_ZdlPv"));
+	CHECK_EQ(rets_of(look.p, "_Znwm") + rets_of(look.p, "_ZnwmSt11align_val_t"), 3);	/* tail's two only once */
+	CHECK(site(look.p, "_ZnwmSt11align_val_t"));
+	/* where it goes is not seen; or into the middle of an instruction */
+	CHECK(!site(look.p, "_Znam") && !site(look.p, "_ZnamSt11align_val_t"));
+	if (CHECK_EQ(look.p->warnings_cnt, 2))
+		for (int i = 0; i < 2; i++)
+			CHECK(!strncmp(look.p->notes[i], "_Zna", 4) && strstr(look.p->notes[i], "not seen"));
+	look_end(&look);
+#else
+	TEST_SKIP("x86-64 only");
+#endif
+}
+
 /* Someone rewrote free: a probe there could hit the middle of an instruction. */
 TEST(patched)
 {
@@ -290,5 +345,5 @@ TEST(remapped)
 }
 
 TEST_MAIN(TEST_CASE(glibc), TEST_CASE(jemalloc), TEST_CASE(tcmalloc), TEST_CASE(mimalloc), TEST_CASE(mimalloc_stubs),
-	  TEST_CASE(musl_static), TEST_CASE(musl), TEST_CASE(glibc_static), TEST_CASE(stripped), TEST_CASE(own_stub),
+	  TEST_CASE(musl_static), TEST_CASE(musl), TEST_CASE(glibc_static), TEST_CASE(stripped), TEST_CASE(own_stub), TEST_CASE(operators),
 	  TEST_CASE(patched), TEST_CASE(breakpoint), TEST_CASE(remapped))

@@ -85,7 +85,7 @@ static void check_plan(const struct plan *got, const struct plan *want)
 	for (size_t i = 0; i < got->sites_cnt; i++) {
 		const struct plan_site *a = &got->sites[i], *b = &want->sites[i];
 
-		CHECK(a->module == b->module && a->kind == b->kind && a->has_return == b->has_return);
+		CHECK(a->module == b->module && a->kind == b->kind && a->role == b->role);
 		CHECK(a->entry_va == b->entry_va && a->size_bytes == b->size_bytes && a->off == b->off && a->addr == b->addr);
 		CHECK(a->original == b->original && a->insn.delta_bytes == b->insn.delta_bytes);
 		CHECK_EQ(a->insn.emulated, b->insn.emulated);

@@ -119,8 +119,12 @@ static int judge(const struct target *t, const struct survey *s, enum attach_mod
 		log_error(-EOPNOTSUPP, "nothing to attach to in process %d: %s", (int)t->pid, s->plan->refusal);
 		return EXIT_STOPPED;
 	}
-	for (size_t i = 0; i < s->plan->notes_cnt; i++)
-		log_debug("%s", s->plan->notes[i]);
+	for (size_t i = 0; i < s->plan->notes_cnt; i++) {
+		if (i < s->plan->warnings_cnt)
+			log_warn("%s", s->plan->notes[i]);
+		else
+			log_debug("%s", s->plan->notes[i]);
+	}
 	for (size_t i = 0; i < s->allocators->cnt; i++)
 		if (s->allocators->list[i].used && s->allocators->list[i].warning)
 			log_warn("%s", s->allocators->list[i].warning);
@@ -160,7 +164,7 @@ int leak_plan(const struct target *t, struct selftest *ret_selftest, struct allo
 
 static double site_price(const struct plan_site *s, const struct trap_price *price)
 {
-	return (s->insn.emulated ? price->trap_ns : price->stepped_ns) + (s->has_return ? price->return_ns : 0);
+	return (s->insn.emulated ? price->trap_ns : price->stepped_ns) + (s->role == PLAN_CALL ? price->return_ns : 0);
 }
 
 static const char *base_name(const char *path)
@@ -170,15 +174,30 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+static const char *probe_words(const struct plan_site *s, enum attach_mode mode)
+{
+	switch (s->role) {
+	case PLAN_ENTRY:
+	case PLAN_BEGIN:
+		return "entry";
+	case PLAN_RET:
+		return "ret";
+	default:
+		return mode == ATTACH_SESSION ? "session: entry and return" : "entry, return";
+	}
+}
+
 static void plan_row(struct report *r, const struct plan_site *s, const struct selftest *st)
 {
 	report_row(r, REPORT_PLAIN);
 	report_cell(r, "%s", base_name(s->module->path));
 	report_cell(r, "%s", s->function);
-	report_cell(r, "+%u", s->insn.delta_bytes);
+	if (s->role == PLAN_RET)
+		report_cell(r, "0x%llx", (unsigned long long)s->entry_va);
+	else
+		report_cell(r, "+%u", s->insn.delta_bytes);
 	report_cell(r, "%s", s->insn.text);
-	report_cell(r, "%s", !s->has_return ? "entry" :
-		    st->mode == ATTACH_SESSION ? "session: entry and return" : "entry, return");
+	report_cell(r, "%s", probe_words(s, st->mode));
 	report_cell(r, "%.0f ns", site_price(s, &st->price));
 	report_cell(r, "%s%s", s->insn.reason, s->insn.emulated ? "" : " (single-stepped)");
 }

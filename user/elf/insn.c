@@ -387,7 +387,131 @@ static int site_move(struct code *c, bool size_known, struct insn_site *ret)
 	return 0;
 }
 
+static int list_add(uint64_t **list, size_t *cnt, uint64_t va)
+{
+	uint64_t *more;
+
+	/* doubled at each power of two */
+	if (!(*cnt & (*cnt - 1))) {
+		more = realloc(*list, (*cnt ? *cnt * 2 : 1) * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		*list = more;
+	}
+	(*list)[(*cnt)++] = va;
+	return 0;
+}
+
+/*
+ * A jump by a register: compilers make them for switch statements, which stay in the function, and for tail calls, which
+ * do not. Those of the first kind have the prefix notrack (3e) where code is made for CET.
+ */
+static int end_unseen(const struct code *c, const char **ret_why)
+{
+	if (c->insn->bytes[0] == 0x3e)
+		return 0;
+	*ret_why = "a jump whose target is not seen may leave the function";
+	return -ENOEXEC;
+}
+
+/* What the instruction at off adds to the ends. */
+static int end_add(const struct code *c, const unsigned char *starts, struct insn_ends *e, const char **ret_why)
+{
+	const cs_x86 *x86 = &c->insn->detail->x86;
+	const cs_x86_op *op = &x86->operands[0];
+	uint64_t to;
+
+	if (cs_insn_group(c->handle, c->insn, CS_GRP_RET))
+		return list_add(&e->rets, &e->rets_cnt, c->insn->address);
+	if (!is_jump(c) || !x86->op_count)
+		return 0;
+	if (op->type == X86_OP_MEM && op->mem.base == X86_REG_RIP && op->mem.index == X86_REG_INVALID)
+		return list_add(&e->words, &e->words_cnt, c->insn->address + c->insn->size + op->mem.disp);
+	if (op->type != X86_OP_IMM)
+		return end_unseen(c, ret_why);
+	to = (uint64_t)op->imm - c->va;
+	if (to >= c->len)
+		return list_add(&e->jumps, &e->jumps_cnt, op->imm);
+	if (is_landing(c, starts, to))
+		return 0;
+	*ret_why = WHY_DECODE;
+	return -ENOEXEC;
+}
+
+int insn_ends_find(const unsigned char *code, size_t len, uint64_t va, struct insn_ends *ret, const char **ret_why)
+{
+	struct code c = { .bytes = code, .len = len, .va = va };
+	unsigned char *starts = calloc(1, len + 1);
+	int err;
+
+	*ret = (struct insn_ends){ .rets = NULL };
+	err = starts ? code_open(&c) : -ENOMEM;
+	if (err) {
+		free(starts);
+		return err;
+	}
+	if (len > FUNCTION_MAX_BYTES || !sweep_mark(&c, starts)) {
+		*ret_why = len > FUNCTION_MAX_BYTES ? "it is too large to be checked" : "it does not decode to its end";
+		err = -ENOEXEC;
+	}
+	for (size_t off = 0; off < len && !err; off += c.insn->size)
+		err = code_decode(&c, off) ? end_add(&c, starts, ret, ret_why) : -ENOEXEC;
+	code_close(&c);
+	free(starts);
+	return err;
+}
+
+bool insn_starts_at(const unsigned char *code, size_t len, size_t off)
+{
+	struct code c = { .bytes = code, .len = len };
+	size_t at = 0;
+
+	if (code_open(&c))
+		return false;
+	while (at < off && code_decode(&c, at))
+		at += c.insn->size;
+	code_close(&c);
+	return at == off && off < len;
+}
+
+bool insn_is_plt(const unsigned char *code, size_t len, uint64_t va, uint64_t *ret_word_va)
+{
+	static const unsigned char endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	int32_t distance;
+	size_t at = 0;
+
+	if (len >= sizeof(endbr64) && !memcmp(code, endbr64, sizeof(endbr64)))
+		at = sizeof(endbr64);
+	if (at < len && code[at] == 0xf2)	/* bnd */
+		at++;
+	if (len < at + 6 || code[at] != 0xff || code[at + 1] != 0x25)
+		return false;
+	memcpy(&distance, code + at + 2, sizeof(distance));
+	*ret_word_va = va + at + 6 + distance;
+	return true;
+}
+
 #else	/* other machines */
+
+int insn_ends_find(const unsigned char *code, size_t len, uint64_t va, struct insn_ends *ret, const char **ret_why)
+{
+	(void)code, (void)len, (void)va;
+	*ret = (struct insn_ends){ .rets = NULL };
+	*ret_why = "the ends of functions are looked for on x86-64 only";
+	return -ENOEXEC;
+}
+
+bool insn_starts_at(const unsigned char *code, size_t len, size_t off)
+{
+	(void)code, (void)len, (void)off;
+	return false;
+}
+
+bool insn_is_plt(const unsigned char *code, size_t len, uint64_t va, uint64_t *ret_word_va)
+{
+	(void)code, (void)len, (void)va, (void)ret_word_va;
+	return false;
+}
 
 /* arm64 emulates nop, adr and branches, but functions begin with bti, paciasp or stp there. */
 bool insn_is_emulated(const unsigned char *code, size_t len, uint64_t va)
@@ -409,6 +533,14 @@ static int site_move(struct code *c, bool size_known, struct insn_site *ret)
 }
 
 #endif
+
+void insn_ends_free(struct insn_ends *e)
+{
+	free(e->rets);
+	free(e->jumps);
+	free(e->words);
+	*e = (struct insn_ends){ .rets = NULL };
+}
 
 int insn_site_find(const unsigned char *code, size_t len, uint64_t va, bool size_known, unsigned int args_cnt,
 		   struct insn_site *ret)

@@ -33,6 +33,27 @@ struct insn_site {
 int insn_site_find(const unsigned char *code, size_t len, uint64_t va, bool size_known, unsigned int args_cnt,
 		   struct insn_site *ret);
 
+/* Where control leaves a piece of code for good: calls come back. vas, in the order of the code; each list may be NULL. */
+struct insn_ends {
+	uint64_t *rets;		/* the ret instructions */
+	size_t rets_cnt;
+	uint64_t *jumps;	/* what it jumps to outside of it */
+	size_t jumps_cnt;
+	uint64_t *words;	/* words that hold what it jumps to: of an import table */
+	size_t words_cnt;
+};
+
+/*
+ * The ends of a piece of code, of which the whole has been decoded. 0; -ENOEXEC and *ret_why, a constant string, where
+ * they are not known; -ENOMEM. The caller frees with insn_ends_free(), in any case.
+ */
+int insn_ends_find(const unsigned char *code, size_t len, uint64_t va, struct insn_ends *ret, const char **ret_why);
+void insn_ends_free(struct insn_ends *e);
+/* Whether the code, which is decoded from its beginning, has an instruction that begins at off. */
+bool insn_starts_at(const unsigned char *code, size_t len, size_t off);
+/* Where a PLT entry takes its target from: the va of a word. False: the code at va is none. */
+bool insn_is_plt(const unsigned char *code, size_t len, uint64_t va, uint64_t *ret_word_va);
+
 /* True when the bytes are an instruction that the kernel emulates under a uprobe. */
 bool insn_is_emulated(const unsigned char *code, size_t len, uint64_t va);
 

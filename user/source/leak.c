@@ -75,7 +75,7 @@ static void settings_ranges(struct leak_settings *set, const struct plan *p)
 		const struct plan_site *site = &p->sites[i];
 		uint64_t start = target_addr(site->module, site->entry_va);
 
-		if (!site->has_return || !site->size_bytes)
+		if ((site->role != PLAN_CALL && site->role != PLAN_BEGIN) || !site->size_bytes)
 			continue;
 		if (cnt == LEAK_RANGES_MAX) {
 			log_debug("more than %d allocator functions: calls from %s are not seen as nested",

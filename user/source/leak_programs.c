@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Three objects, one set of maps:
+ * Up to five objects, one set of maps:
  *
  *	skel     the maps; helpers; entries, returns and frees of the first way of attaching
  *	session  entry and return in one program; where the kernel has them (leak_session.bpf.c)
  *	perf     entries, returns and frees as perf events want them: loaded when the target forks
+ *	pairs    entries and rets of what must have no return probe (leak_pairs.bpf.c): loaded when a plan has such sites
  *
  * A child that is forked inherits the breakpoints. Those of perf events the kernel takes out there at the first hit;
  * those of uprobe.multi and uprobe.session links stay for as long as the links live, and a malloc+free pair in the child
@@ -17,6 +18,7 @@
 
 #include "abi.h"
 #include "leak.skel.h"
+#include "leak_pairs.skel.h"
 #include "leak_session.skel.h"
 #include "source/leak_programs.h"
 #include "source/loader.h"
@@ -28,6 +30,7 @@ struct leak_programs {
 	struct leak_bpf *skel;
 	struct leak_session_bpf *session;	/* NULL unless mode is or was ATTACH_SESSION */
 	struct leak_bpf *perf;			/* NULL until leak_programs_spare_children() */
+	struct leak_pairs_bpf *pairs[2];	/* for multi links, and for perf events; NULL until they are needed */
 	struct attach **attached;		/* in the order of attaching */
 	size_t attached_cnt;
 };
@@ -102,6 +105,8 @@ struct leak_programs *leak_programs_free(struct leak_programs *p)
 	if (!p)
 		return NULL;
 	leak_programs_detach(p);
+	leak_pairs_bpf__destroy(p->pairs[0]);
+	leak_pairs_bpf__destroy(p->pairs[1]);
 	leak_bpf__destroy(p->perf);
 	leak_session_bpf__destroy(p->session);
 	leak_bpf__destroy(p->skel);
@@ -145,15 +150,48 @@ int leak_programs_watch(struct leak_programs *p)
 	return 0;
 }
 
+static int load_pairs(struct leak_programs *p, enum attach_mode mode)
+{
+	struct leak_pairs_bpf **pairs = &p->pairs[mode == ATTACH_PERF];
+	int err;
+
+	*pairs = leak_pairs_bpf__open();
+	if (!*pairs)
+		return -errno;
+	memcpy((void *)&(*pairs)->rodata->settings, &p->settings, sizeof(p->settings));
+	UNWINDER_CONSTANTS(*pairs, &p->stacks);
+	bpf_program__set_expected_attach_type((*pairs)->progs.pair_enter, attach_type(mode));
+	bpf_program__set_expected_attach_type((*pairs)->progs.pair_ret, attach_type(mode));
+	err = loader_share_maps((*pairs)->obj, p->skel->obj);
+	if (!err)
+		err = leak_pairs_bpf__load(*pairs);
+	if (err) {
+		leak_pairs_bpf__destroy(*pairs);
+		*pairs = NULL;
+	}
+	return err;
+}
+
+static bool has_pairs(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->sites_cnt; i++)
+		if (plan->sites[i].role == PLAN_RET)
+			return true;
+	return false;
+}
+
 static void programs_of(const struct leak_programs *p, enum attach_mode mode, struct attach_programs *ret)
 {
 	const struct leak_bpf *skel = mode == ATTACH_PERF && p->perf ? p->perf : p->skel;
+	const struct leak_pairs_bpf *pairs = p->pairs[mode == ATTACH_PERF];
 
 	*ret = (struct attach_programs){
 		.session_fd = p->session ? bpf_program__fd(p->session->progs.leak_session) : -1,
 		.enter_fd = bpf_program__fd(skel->progs.leak_enter),
 		.return_fd = bpf_program__fd(skel->progs.leak_return),
 		.free_fd = bpf_program__fd(skel->progs.leak_free),
+		.begin_fd = pairs ? bpf_program__fd(pairs->progs.pair_enter) : -1,
+		.ret_fd = pairs ? bpf_program__fd(pairs->progs.pair_ret) : -1,
 	};
 }
 
@@ -161,11 +199,15 @@ static int attach_by(struct leak_programs *p, enum attach_mode mode, const struc
 {
 	struct attach **more = realloc(p->attached, (p->attached_cnt + 1) * sizeof(struct attach *));
 	struct attach_programs progs;
-	int err;
+	int err = 0;
 
 	if (!more)
 		return -ENOMEM;
 	p->attached = more;
+	if (has_pairs(plan) && !p->pairs[mode == ATTACH_PERF])
+		err = load_pairs(p, mode);
+	if (err)
+		return err;
 	programs_of(p, mode, &progs);
 	err = attach_plan(plan, t, mode, &progs, &p->attached[p->attached_cnt]);
 	if (!err)
@@ -235,7 +277,9 @@ enum attach_mode leak_programs_mode(const struct leak_programs *p)
 	return p->mode;
 }
 
-static size_t objects_of(const struct leak_programs *p, const struct bpf_object *ret[3])
+#define OBJECTS_MAX	5
+
+static size_t objects_of(const struct leak_programs *p, const struct bpf_object *ret[OBJECTS_MAX])
 {
 	size_t cnt = 0;
 
@@ -244,12 +288,15 @@ static size_t objects_of(const struct leak_programs *p, const struct bpf_object 
 		ret[cnt++] = p->session->obj;
 	if (p->perf)
 		ret[cnt++] = p->perf->obj;
+	for (int i = 0; i < 2; i++)
+		if (p->pairs[i])
+			ret[cnt++] = p->pairs[i]->obj;
 	return cnt;
 }
 
 void leak_programs_add_runs(const struct leak_programs *p, uint64_t *cnt, uint64_t *ns)
 {
-	const struct bpf_object *objects[3];
+	const struct bpf_object *objects[OBJECTS_MAX];
 	size_t objects_cnt = objects_of(p, objects);
 
 	for (size_t i = 0; i < objects_cnt; i++)
@@ -258,7 +305,7 @@ void leak_programs_add_runs(const struct leak_programs *p, uint64_t *cnt, uint64
 
 uint64_t leak_programs_missed(const struct leak_programs *p)
 {
-	const struct bpf_object *objects[3];
+	const struct bpf_object *objects[OBJECTS_MAX];
 	size_t objects_cnt = objects_of(p, objects);
 	uint64_t sum = 0;
 

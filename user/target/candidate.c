@@ -32,7 +32,6 @@ struct scan {
 	size_t cnt;
 	unsigned int marks;
 	bool exported[NAMES_GROUPS];
-	uint64_t operator_new_va, operator_new_bytes;
 	struct text unresolved;	/* names of IFUNCs whose function is not known */
 };
 
@@ -54,10 +53,6 @@ static int scan_symbol(const struct image_symbol *sym, void *ctx)
 	scan->marks |= marks;
 	if (sym->type != IMAGE_FUNC && sym->type != IMAGE_IFUNC)
 		return 0;
-	if (marks & NAMES_MARK_NEW) {
-		scan->operator_new_va = sym->va;
-		scan->operator_new_bytes = sym->size;
-	}
 	if (!names_find(sym->name, &group, &kind) || scan->cnt == FOUND_MAX)
 		return 0;
 	/* doubled at each power of two */
@@ -215,6 +210,8 @@ static int candidate_fill(const struct scan *scan, enum names_group group, struc
 			fn->va = f->va;
 			fn->kind = f->kind;
 		}
+		if (f->kind < fn->kind)		/* an alias that does not throw: malloc is a nothrow operator new */
+			fn->kind = f->kind;
 		if (fn->size_bytes < f->size_bytes)
 			fn->size_bytes = f->size_bytes;
 		err = function_add_name(fn, f->name);
@@ -240,8 +237,6 @@ static int candidate_add(const struct scan *scan, enum names_group group, bool p
 		.a.family = names_group_family(group) ? names_group_family(group) : plain_family(scan),
 		.exported = scan->exported[group],
 		.prefixed = prefixed,
-		.operator_new_va = scan->operator_new_va,
-		.operator_new_bytes = scan->operator_new_bytes,
 	};
 	if (scan->unresolved.len) {
 		text_printf(&warning, "%s: chosen at run time (IFUNC) and called by nobody yet: not seen",

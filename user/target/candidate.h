@@ -26,8 +26,6 @@ struct candidate {
 	const struct image *img;	/* of its module */
 	bool exported;		/* others can be bound to it: a function of it is in .dynsym */
 	bool prefixed;		/* je_malloc and the like only */
-	uint64_t operator_new_va;	/* 0: none in this file */
-	uint64_t operator_new_bytes;
 };
 
 struct candidates {

@@ -2,7 +2,8 @@
 /*
  * Sources of the signatures: malloc(3), jemalloc(3), gperftools/tcmalloc.h, mimalloc.h (1.7 to 2.1),
  * C23 7.24.3. A function whose arguments fit no probe_kind is not here (mi_heap_realloc(heap, p, size),
- * mi_heap_calloc(heap, n, size)), and neither is what may throw (operator new, mi_new, tc_new).
+ * mi_heap_calloc(heap, n, size)), and neither is what may throw, but for operator new (mi_new, tc_new: aliases of it
+ * where they matter). C++ names: Itanium ABI 5.1.4 with size_t = unsigned long; C++17 [new.delete].
  */
 #include <stddef.h>
 #include <string.h>
@@ -39,6 +40,31 @@ static const struct name common_names[] = {
 /* musl's malloc is a jump to this one, and so are its own calls of it. */
 static const struct name plain_names[] = {
 	{ "__libc_malloc_impl", PROBE_MALLOC },
+	{ NULL, 0 },
+};
+
+/* Behind _Z. */
+static const struct name operator_names[] = {
+	{ "nwm", PROBE_NEW },
+	{ "nam", PROBE_NEW },
+	{ "nwmRKSt9nothrow_t", PROBE_NEW },
+	{ "namRKSt9nothrow_t", PROBE_NEW },
+	{ "nwmSt11align_val_t", PROBE_NEW },
+	{ "namSt11align_val_t", PROBE_NEW },
+	{ "nwmSt11align_val_tRKSt9nothrow_t", PROBE_NEW },
+	{ "namSt11align_val_tRKSt9nothrow_t", PROBE_NEW },
+	{ "dlPv", PROBE_FREE },
+	{ "daPv", PROBE_FREE },
+	{ "dlPvm", PROBE_FREE },
+	{ "daPvm", PROBE_FREE },
+	{ "dlPvRKSt9nothrow_t", PROBE_FREE },
+	{ "daPvRKSt9nothrow_t", PROBE_FREE },
+	{ "dlPvSt11align_val_t", PROBE_FREE },
+	{ "daPvSt11align_val_t", PROBE_FREE },
+	{ "dlPvmSt11align_val_t", PROBE_FREE },
+	{ "daPvmSt11align_val_t", PROBE_FREE },
+	{ "dlPvSt11align_val_tRKSt9nothrow_t", PROBE_FREE },
+	{ "daPvSt11align_val_tRKSt9nothrow_t", PROBE_FREE },
 	{ NULL, 0 },
 };
 
@@ -92,6 +118,7 @@ static const struct {
 	enum names_group group;
 	const struct name *names[2];
 } prefixes[] = {
+	{ "_Z", NAMES_PLAIN, { operator_names } },
 	{ "__libc_", NAMES_PLAIN, { common_names } },
 	{ "_rjem_", NAMES_RJEM, { common_names } },
 	{ "je_", NAMES_JE, { common_names } },
@@ -118,7 +145,6 @@ static const struct {
 	{ "__libc_malloc_impl", NAMES_MARK_MUSL },
 	{ "__simple_malloc", NAMES_MARK_MUSL },
 	{ "__libc_start_main", NAMES_MARK_LIBC },
-	{ "_Znwm", NAMES_MARK_NEW },
 };
 
 static const struct name *list_find(const struct name *list, const char *name)

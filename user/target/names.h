@@ -26,7 +26,6 @@ enum names_mark {
 	NAMES_MARK_GLIBC = 1 << 4,
 	NAMES_MARK_MUSL = 1 << 5,
 	NAMES_MARK_LIBC = 1 << 6,	/* some libc */
-	NAMES_MARK_NEW = 1 << 7,	/* operator new(size_t) */
 };
 
 /* True when the symbol is a function that can be probed, and as what. */

@@ -20,7 +20,7 @@
 #include "elf/image_import.h"
 #include "target/candidate.h"
 
-/* A call of or a jump to one of these would be behind every operator new that passes through malloc. */
+/* In so many bytes of an operator new a call of malloc would be, if it passes through it. */
 #define OPERATOR_NEW_BYTES_MAX 512
 
 struct import_reading {
@@ -98,6 +98,17 @@ static const struct candidate *candidate_of_addr(const struct candidates *c, uin
 	return NULL;
 }
 
+static bool is_cplusplus_library(const struct target_module *m)
+{
+	return !strncmp(path_base(m->path), "libstdc++", 9) || !strncmp(path_base(m->path), "libc++", 6);
+}
+
+/* A word for operator new or delete in the library that has them for all others. */
+static bool is_own_use(const struct import_word *w)
+{
+	return !strncmp(w->name, "_Z", 2) && is_cplusplus_library(w->importer);
+}
+
 /* votes: one a candidate. Returns how many words lead to any of them. */
 static size_t count_votes(const struct candidates *c, const struct import_words *words, struct votes *votes)
 {
@@ -112,9 +123,10 @@ static size_t count_votes(const struct candidates *c, const struct import_words 
 			continue;
 		/*
 		 * That an allocator calls itself does not say that anybody calls it. Nor does
-		 * reallocarray, which jemalloc leaves to glibc: it jumps to whatever realloc there is.
+		 * reallocarray, which jemalloc leaves to glibc: it jumps to whatever realloc there is, or the C++ library,
+		 * which is there because the allocator is written in C++.
 		 */
-		if (w->importer != to->a.module && !strstr(w->name, "reallocarray")) {
+		if (w->importer != to->a.module && !strstr(w->name, "reallocarray") && !is_own_use(w)) {
 			struct votes *v = &votes[to - c->list];
 
 			total++;
@@ -174,23 +186,26 @@ static int judge_one(struct candidates *c, size_t index, const struct votes *vot
 	return 0;
 }
 
-/* A call or jump with a 32-bit distance (e8, e9) from the bytes to a function of the allocator. */
-static bool calls_allocator(const struct candidate *cand)
+/* A call or jump with a 32-bit distance (e8, e9) from one function to another one of the allocator. */
+static bool calls_allocator(const struct candidate *cand, const struct allocator_function *fn)
 {
-	uint64_t len_max = cand->operator_new_bytes;
+	uint64_t len_max = fn->size_bytes;
 	const unsigned char *bytes;
 	int32_t distance;
 	size_t len;
 
 	if (len_max > OPERATOR_NEW_BYTES_MAX)
 		len_max = OPERATOR_NEW_BYTES_MAX;
-	if (image_text(cand->img, cand->operator_new_va, len_max, &bytes, &len))
+	if (image_text(cand->img, fn->va, len_max, &bytes, &len))
 		return false;
 	for (size_t i = 0; i + 5 <= len; i++) {
+		const struct allocator_function *to;
+
 		if (bytes[i] != 0xe8 && bytes[i] != 0xe9)
 			continue;
 		memcpy(&distance, bytes + i + 1, sizeof(distance));
-		if (allocator_function_at(&cand->a, cand->operator_new_va + i + 5 + distance))
+		to = allocator_function_at(&cand->a, fn->va + i + 5 + distance);
+		if (to && to != fn)
 			return true;
 	}
 	return false;
@@ -201,43 +216,45 @@ static bool operator_new_is_used(const struct candidate *cand, const struct impo
 {
 	if (cand->a.module->is_exe)
 		return true;
-	for (size_t i = 0; i < words->cnt; i++) {
-		const char *importer = path_base(words->list[i].importer->path);
-
-		if (is_operator_new(words->list[i].name) && words->list[i].importer != cand->a.module &&
-		    strncmp(importer, "libstdc++", 9) && strncmp(importer, "libc++", 6))
+	for (size_t i = 0; i < words->cnt; i++)
+		if (is_operator_new(words->list[i].name) && words->list[i].importer != cand->a.module && !is_own_use(&words->list[i]))
 			return true;
-	}
 	return false;
 }
 
-/*
- * C++ allocates through operator new. glibc's comes from libstdc++ and calls malloc; these allocators
- * bring their own, which allocates by itself (jemalloc since 5.3), and a probe on it would break
- * exceptions.
- */
-static int warn_operator_new(struct candidate *cand, const struct import_words *words)
+static bool is_operator(const struct allocator_function *fn)
 {
-	bool known = !strcmp(cand->a.family, "jemalloc") || !strcmp(cand->a.family, "tcmalloc") ||
-		     !strcmp(cand->a.family, "mimalloc");
-	struct text warning = { 0 };
+	for (const char *p = fn->names; p; p = strchr(p, '='), p = p ? p + 1 : NULL)
+		if (strncmp(p, "_Z", 2))
+			return false;
+	return true;
+}
 
-	if (!cand->operator_new_va || !cand->a.used || (!known && strcmp(cand->a.family, "unknown")) ||
-	    !operator_new_is_used(cand, words) || calls_allocator(cand))
-		return 0;
-	if (cand->a.warning)
-		text_printf(&warning, "%s; ", cand->a.warning);
-	text_add(&warning, "operator new of ");
-	text_add_safe(&warning, path_base(cand->a.module->path));
-	text_printf(&warning, " %s pass through malloc: what C++ allocates with new is not seen",
-		    known ? "does not" : "may not");
-	if (warning.failed) {
-		text_free(&warning);
-		return -ENOMEM;
+/*
+ * C++ allocates through operator new. The one of libstdc++ calls malloc, and so do some of an allocator's own: what is
+ * booked there need not be booked again. Others (jemalloc since 5.3, tcmalloc, mimalloc) allocate by themselves. A delete
+ * stays, whatever it calls: one that is not seen would be a leak that is none.
+ */
+static void drop_operators(struct candidate *cand, const struct import_words *words)
+{
+	bool used = operator_new_is_used(cand, words);
+	struct allocator *a = &cand->a;
+	size_t out = 0;
+
+	/* who passes on to whom is asked while all are there */
+	for (size_t i = 0; i < a->functions_cnt; i++) {
+		struct allocator_function *fn = &a->functions[i];
+
+		if (is_operator(fn) && (!used || (fn->kind == PROBE_NEW && calls_allocator(cand, fn))))
+			fn->kind = PROBE_KINDS;
 	}
-	free(cand->a.warning);
-	cand->a.warning = warning.str;
-	return 0;
+	for (size_t i = 0; i < a->functions_cnt; i++) {
+		if (a->functions[i].kind == PROBE_KINDS)
+			free(a->functions[i].names);
+		else
+			a->functions[out++] = a->functions[i];
+	}
+	a->functions_cnt = out;
 }
 
 int candidates_judge(struct candidates *c, const struct import_words *words)
@@ -251,9 +268,10 @@ int candidates_judge(struct candidates *c, const struct import_words *words)
 	total = count_votes(c, words, votes);
 	for (size_t i = 0; i < c->cnt && !err; i++) {
 		err = judge_one(c, i, votes, total);
-		if (!err)
-			err = warn_operator_new(&c->list[i], words);
 	}
+	/* not before all words are counted: those of operator new lead here as well */
+	for (size_t i = 0; i < c->cnt && !err; i++)
+		drop_operators(&c->list[i], words);
 	free(votes);
 	return err;
 }

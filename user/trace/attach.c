@@ -175,19 +175,25 @@ struct group {
 	__u32 cnt;
 };
 
-/* 0 frees, 1 what moves blocks, 2 the rest. */
-static int site_rank(const struct plan_site *s)
+/* What is attached together, in this order. */
+enum rank { RANK_FREE, RANK_MOVE, RANK_RET, RANK_BEGIN, RANK_CALL, RANKS };
+
+static enum rank site_rank(const struct plan_site *s)
 {
+	if (s->role == PLAN_ENTRY)
+		return RANK_FREE;
+	if (s->role == PLAN_RET)
+		return RANK_RET;
+	if (s->role == PLAN_BEGIN)
+		return RANK_BEGIN;
 	switch (s->kind) {
-	case PROBE_FREE:
-		return 0;
 	case PROBE_REALLOC:
 	case PROBE_RALLOCX:
 	case PROBE_REALLOCARRAY:
 	case PROBE_XALLOCX:
-		return 1;
+		return RANK_MOVE;
 	default:
-		return 2;
+		return RANK_CALL;
 	}
 }
 
@@ -220,10 +226,13 @@ static int attach_program(struct attach *a, const struct group *g, const struct 
 static int attach_group(struct attach *a, const struct group *g, const struct target *t, enum attach_mode mode,
 			const struct attach_programs *progs)
 {
+	enum attach_mode plain = mode == ATTACH_SESSION ? ATTACH_MULTI : mode;
 	int err;
 
-	if (g->rank == 0)
-		return attach_program(a, g, t, mode == ATTACH_SESSION ? ATTACH_MULTI : mode, progs->free_fd, false);
+	if (g->rank == RANK_FREE)
+		return attach_program(a, g, t, plain, progs->free_fd, false);
+	if (g->rank == RANK_RET || g->rank == RANK_BEGIN)
+		return attach_program(a, g, t, plain, g->rank == RANK_RET ? progs->ret_fd : progs->begin_fd, false);
 	if (mode == ATTACH_SESSION)
 		return attach_program(a, g, t, mode, progs->session_fd, false);
 	/* The return first: an entry whose return is not seen would leave its call behind. */
@@ -248,7 +257,7 @@ static int attach_rank(struct attach *a, const struct plan *p, int rank, const s
 		for (size_t i = 0; i < p->sites_cnt; i++) {
 			const struct plan_site *s = &p->sites[i];
 
-			if (s->module != g.module || site_rank(s) != rank)
+			if (s->module != g.module || (int)site_rank(s) != rank)
 				continue;
 			g.offs[g.cnt] = s->off;
 			g.cookies[g.cnt++] = site_cookie(s);
@@ -268,7 +277,7 @@ int attach_plan(const struct plan *p, const struct target *t, enum attach_mode m
 
 	if (!a)
 		return -ENOMEM;
-	for (int rank = 0; rank <= 2; rank++) {
+	for (int rank = 0; rank < RANKS; rank++) {
 		int err = attach_rank(a, p, rank, t, mode, progs);
 
 		if (err) {

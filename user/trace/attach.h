@@ -2,8 +2,8 @@
 /*
  * Carries out a plan: probe sites to links. Takes descriptors of loaded programs, never a skeleton.
  *
- * Frees are attached first, then what moves blocks, then the other allocators; detached in the other
- * order. So no block is seen born whose death could be missed.
+ * Frees are attached first, then what moves blocks, then rets, then the other allocators; detached in the other
+ * order. So no block is seen born whose death could be missed, and no call begun whose end could be.
  */
 #ifndef TRACE_ATTACH_H
 #define TRACE_ATTACH_H
@@ -36,6 +36,8 @@ struct attach_programs {
 	int enter_fd;		/* the other modes */
 	int return_fd;
 	int free_fd;
+	int begin_fd;		/* of functions without return probes, in all modes */
+	int ret_fd;
 };
 
 struct attach;

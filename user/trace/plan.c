@@ -14,6 +14,7 @@
 #include "elf/fde.h"
 #include "elf/image.h"
 #include "trace/plan.h"
+#include "trace/returns.h"
 #include "trace/stub.h"
 
 /* Bytes compared with memory: more than any allocator function has; a symbol may say anything. */
@@ -29,6 +30,8 @@ struct planning {
 	struct plan *p;
 	size_t *functions;	/* of each site: index in a->functions */
 	size_t first_site;	/* of this allocator */
+	struct returns_file file;	/* opened when it is needed */
+	bool file_opened;
 };
 
 static const char *module_base(const struct target_module *m)
@@ -52,6 +55,21 @@ static int plan_note(struct plan *p, struct text *note)
 	p->notes = more;
 	p->notes[p->notes_cnt++] = note->str;
 	*note = (struct text){ 0 };
+	return 0;
+}
+
+/* The same, to be said aloud. */
+static int plan_warn(struct plan *p, struct text *note)
+{
+	int err = plan_note(p, note);
+	char *last;
+
+	if (err)
+		return err;
+	last = p->notes[p->notes_cnt - 1];
+	memmove(&p->notes[p->warnings_cnt + 1], &p->notes[p->warnings_cnt],
+		(p->notes_cnt - 1 - p->warnings_cnt) * sizeof(*p->notes));
+	p->notes[p->warnings_cnt++] = last;
 	return 0;
 }
 
@@ -105,15 +123,15 @@ static const char *memory_why_not(const struct planning *pl, const struct alloca
 	return why;
 }
 
-static int site_add(struct planning *pl, const struct allocator_function *fn, const struct insn_site *insn,
-		    unsigned char original)
+static int site_add(struct planning *pl, const struct allocator_function *fn, enum plan_role role, uint64_t entry_va,
+		    const struct insn_site *insn, unsigned char original)
 {
 	struct plan *p = pl->p;
 	struct plan_site *more, *site;
 	size_t *functions;
 	uint64_t off;
 
-	if (image_va_to_off(pl->img, fn->va + insn->delta_bytes, &off))
+	if (image_va_to_off(pl->img, entry_va + insn->delta_bytes, &off))
 		return note_function(pl, fn, "not probed: not in a segment of the file");
 	more = realloc(p->sites, (p->sites_cnt + 1) * sizeof(*more));
 	if (!more)
@@ -129,18 +147,75 @@ static int site_add(struct planning *pl, const struct allocator_function *fn, co
 		.module = pl->a->module,
 		.function = strdup(fn->names),
 		.kind = fn->kind,
-		.entry_va = fn->va,
-		.size_bytes = fn->size_bytes,
+		.role = role,
+		.entry_va = entry_va,
+		.size_bytes = role == PLAN_RET ? 0 : fn->size_bytes,
 		.off = off,
-		.addr = target_addr(pl->a->module, fn->va + insn->delta_bytes),
+		.addr = target_addr(pl->a->module, entry_va + insn->delta_bytes),
 		.insn = *insn,
 		.original = original,
-		.has_return = fn->kind != PROBE_FREE,
 	};
 	if (!site->function)
 		return -ENOMEM;
 	p->sites_cnt++;
 	return 0;
+}
+
+static bool has_ret(const struct plan *p, const struct target_module *m, uint64_t va, enum probe_kind kind)
+{
+	for (size_t i = 0; i < p->sites_cnt; i++)
+		if (p->sites[i].role == PLAN_RET && p->sites[i].module == m && p->sites[i].entry_va == va && p->sites[i].kind == kind)
+			return true;
+	return false;
+}
+
+/* One site of PLAN_RET for each ret that calls of the function come back by, but for those that another one has as well. */
+static int add_rets(struct planning *pl, const struct allocator_function *fn, const uint64_t *vas, size_t cnt)
+{
+	struct insn_site insn = { .text = "ret", .reason = "calls come back by it: a return probe could break exceptions" };
+	const unsigned char *code;
+	size_t len;
+	int err = 0;
+
+	for (size_t i = 0; i < cnt && !err; i++) {
+		if (has_ret(pl->p, pl->a->module, vas[i], fn->kind))
+			continue;
+		err = image_text(pl->img, vas[i], 1, &code, &len);
+		if (!err)
+			err = site_add(pl, fn, PLAN_RET, vas[i], &insn, *code);
+	}
+	return err;
+}
+
+/* Entry and rets of a function that must have no return probe; without its rets it is not probed at all. */
+static int plan_by_rets(struct planning *pl, const struct allocator_function *fn, const struct insn_site *entry,
+			unsigned char original)
+{
+	struct text why = { 0 }, note = { 0 };
+	uint64_t *vas = NULL;
+	size_t cnt = 0;
+	int err = 0;
+
+	if (!pl->file_opened)
+		err = returns_open(pl->t, pl->a->module, pl->img, &pl->file);
+	pl->file_opened = !err;
+	if (!err)
+		err = returns_find(&pl->file, fn->va, fn->size_bytes, &vas, &cnt, &why);
+	if (err == -ENOEXEC) {
+		text_add_safe(&note, fn->names);
+		text_add(&note, " of ");
+		text_add_safe(&note, module_base(pl->a->module));
+		text_printf(&note, ": not probed, what it allocates is not seen: a return probe could break exceptions, and %s",
+			    text_str(&why));
+		err = plan_warn(pl->p, &note);
+	} else if (!err) {
+		err = add_rets(pl, fn, vas, cnt);
+		if (!err)
+			err = site_add(pl, fn, PLAN_BEGIN, fn->va, entry, original);
+	}
+	text_free(&why);
+	free(vas);
+	return err;
 }
 
 /* How many arguments the programs read of each kind, from the first on (requested_size() of leak.bpf.h). */
@@ -149,6 +224,7 @@ static unsigned int kind_args(enum probe_kind kind)
 	switch (kind) {
 	case PROBE_FREE:
 	case PROBE_MALLOC:
+	case PROBE_NEW:
 		return 1;
 	case PROBE_REALLOCARRAY:
 	case PROBE_POSIX_MEMALIGN:
@@ -184,7 +260,9 @@ static int plan_function(struct planning *pl, const struct allocator_function *f
 		return note_function(pl, fn, "not probed: the kernel would not take a probe on its first instruction");
 	if (err)
 		return err;
-	return site_add(pl, fn, &insn, code[insn.delta_bytes]);
+	if (probe_by_rets(fn->kind))
+		return plan_by_rets(pl, fn, &insn, code[insn.delta_bytes]);
+	return site_add(pl, fn, fn->kind == PROBE_FREE ? PLAN_ENTRY : PLAN_CALL, fn->va, &insn, code[insn.delta_bytes]);
 }
 
 static bool has_site(const struct planning *pl, const struct allocator_function *fn)
@@ -270,6 +348,7 @@ static int plan_allocator(const struct target *t, const struct image *img, const
 		err = drop_stubs(&pl);
 	}
 	free(pl.functions);
+	returns_close(&pl.file);
 	if (!err && a->warning) {
 		struct text note = { 0 };
 
@@ -282,7 +361,11 @@ static int plan_allocator(const struct target *t, const struct image *img, const
 
 static int site_rank(const struct plan_site *site)
 {
-	return site->kind == PROBE_FREE ? 0 : is_essential(site->kind) || site->kind == PROBE_XALLOCX ? 1 : 2;
+	if (site->role == PLAN_ENTRY)
+		return 0;
+	if (is_essential(site->kind) || site->kind == PROBE_XALLOCX)
+		return 1;
+	return site->role == PLAN_RET ? 2 : 3;
 }
 
 static int site_cmp(const void *a, const void *b)

@@ -2,7 +2,7 @@
 /*
  *	kinds of hazard: detail or NULL
  *	allocators: missing │ cnt │ each: module, family, used, evidence, warning │ cnt │ each function
- *	plan: refusal │ cnt │ notes │ cnt │ sites
+ *	plan: refusal │ cnt │ notes │ how many of them are warnings │ cnt │ sites
  *
  * The writer may have been taken over by what it parsed. So: modules by number, families by name out of a list, names
  * of functions without anything but letters, digits, _ and =, other words printable, and sites in code of their module,
@@ -52,6 +52,7 @@ static void site_write(const struct plan_site *s, struct text *ret)
 	wire_put(ret, s->module->index);
 	wire_put_str(ret, s->function);
 	wire_put(ret, s->kind);
+	wire_put(ret, s->role);
 	wire_put(ret, s->entry_va);
 	wire_put(ret, s->size_bytes);
 	wire_put(ret, s->off);
@@ -73,6 +74,7 @@ void survey_write(const struct survey *s, struct text *ret)
 	wire_put(ret, s->plan->notes_cnt);
 	for (size_t i = 0; i < s->plan->notes_cnt; i++)
 		wire_put_str(ret, s->plan->notes[i]);
+	wire_put(ret, s->plan->warnings_cnt);
 	wire_put(ret, s->plan->sites_cnt);
 	for (size_t i = 0; i < s->plan->sites_cnt; i++)
 		site_write(&s->plan->sites[i], ret);
@@ -208,6 +210,7 @@ static void site_read(struct wire *w, const struct target *t, struct plan *p)
 	s->module = take_module(w, t);
 	s->function = take_names(w);
 	s->kind = take_kind(w);
+	s->role = wire_max(w, PLAN_ROLES - 1);
 	s->entry_va = wire_u64(w);
 	s->size_bytes = wire_u64(w);
 	s->off = wire_u64(w);
@@ -221,7 +224,8 @@ static void site_read(struct wire *w, const struct target *t, struct plan *p)
 		w->bad = true;
 	free(text);
 	reason_read(w, p, s);
-	s->has_return = s->kind != PROBE_FREE;
+	/* a return probe on what throws would kill */
+	w->bad |= (s->role == PLAN_ENTRY) != (s->kind == PROBE_FREE) || (s->role >= PLAN_BEGIN) != probe_by_rets(s->kind);
 	if (w->bad)
 		return;
 	s->addr = target_addr(s->module, s->entry_va + s->insn.delta_bytes);
@@ -236,6 +240,7 @@ static void notes_read(struct wire *w, struct plan *p)
 	w->failed |= !p->notes;
 	while (p->notes && p->notes_cnt < cnt && !w->bad)
 		p->notes[p->notes_cnt++] = take_some_words(w);
+	p->warnings_cnt = wire_max(w, p->notes_cnt);
 }
 
 static void plan_read(struct wire *w, const struct target *t, struct plan *p)
@@ -244,7 +249,7 @@ static void plan_read(struct wire *w, const struct target *t, struct plan *p)
 
 	p->refusal = take_words(w);
 	notes_read(w, p);
-	cnt = wire_cnt(w, 11 * sizeof(uint64_t));
+	cnt = wire_cnt(w, 12 * sizeof(uint64_t));
 	p->sites = calloc(cnt + 1, sizeof(*p->sites));
 	p->reasons = calloc(cnt + 1, sizeof(*p->reasons));
 	w->failed |= !p->sites || !p->reasons;
