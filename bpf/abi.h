@@ -26,15 +26,39 @@ enum probe_kind {
 	PROBE_XALLOCX,		/* real size = f(p, size, extra, flags): in place */
 	PROBE_FREE,		/* f(p): free, cfree, sdallocx, dallocx, free_sized, operator delete … */
 	PROBE_NEW,		/* p = f(size): operator new; may throw */
+	PROBE_ACQUIRE,		/* what a user calls a pair: see the cookie */
+	PROBE_RELEASE,
 	PROBE_KINDS,
 };
 
 /* Kinds that must have no return probe: see leak_pairs.bpf.c. */
-static inline int probe_by_rets(enum probe_kind kind) { return kind == PROBE_NEW; }
+static inline int probe_by_rets(enum probe_kind kind) { return kind == PROBE_NEW || kind == PROBE_ACQUIRE; }
+/* Kinds of which the entry is all. */
+static inline int probe_ends(enum probe_kind kind) { return kind == PROBE_FREE || kind == PROBE_RELEASE; }
 
-/* The attach cookie of a site: kind in the low byte, then flags. */
+/*
+ * The attach cookie of a site:
+ *
+ *	0:26 │ shape: flags:6 │ key:4 │ size:4 │ domain:8 │ 0:7 │ stepped:1 │ kind:8
+ *
+ * The shape is of pairs (PROBE_ACQUIRE, PROBE_RELEASE). Domain: which pair, from 1 on; 0 is memory. Size, key: the
+ * number of the argument, from 1 on; size 0: each counts 1; key 0: the result.
+ */
 #define COOKIE_KIND(cookie)	((cookie) & 0xff)
 #define COOKIE_STEPPED		(1ull << 8)	/* the kernel single-steps this site: another price */
+#define COOKIE_DOMAIN(cookie)	((__u32)((cookie) >> 16) & 0xff)
+#define COOKIE_SIZE_ARG(cookie)	((__u32)((cookie) >> 24) & 0xf)
+#define COOKIE_KEY_ARG(cookie)	((__u32)((cookie) >> 28) & 0xf)
+#define COOKIE_KEY_AT		(1ull << 32)	/* the argument says where the key is, when the call has come back */
+#define COOKIE_KEY_TWO		(1ull << 33)	/* and there are two of them, ints */
+#define COOKIE_KEY_INT		(1ull << 34)	/* the key is an int, 0 is one */
+#define COOKIE_KEY_BOTH		(1ull << 35)	/* the key is made of the first argument and of what key says, both ints */
+#define COOKIE_OK_ZERO		(1ull << 36)	/* it worked when the result is 0 */
+#define COOKIE_OK_INT		(1ull << 37)	/* when it is an int that is not negative; else: neither 0 nor -1 */
+#define COOKIE_SHAPE(domain, size, key)	((__u64)(domain) << 16 | (__u64)(size) << 24 | (__u64)(key) << 28)
+#define COOKIE_SHAPE_MASK	0x3fffff0000ull
+#define PAIR_DOMAINS_MAX	255
+#define PAIR_ARGS_MAX		5
 
 /*
  * The books of live blocks: an open-addressing table, see blocks.bpf.h.
@@ -293,6 +317,7 @@ _Static_assert(sizeof(struct leak_state) == 120, "same layout on both sides");
 
 struct leak_range {
 	__u64 start, end;	/* addresses in the target */
+	__u64 domain;		/* see the cookie */
 };
 
 /* Fixed before loading. */
@@ -301,6 +326,8 @@ struct leak_settings {
 	__u64 min_size;
 	__u32 pid;
 	__u32 no_stacks;	/* for benchmarks: every block is booked to one stack */
+	__u32 threads_domain;	/* its objects are threads, which end by themselves; 0 = there are none */
+	__u32 pad;
 	/* Return addresses in here mean a call from within the allocator. The hull is one range around all. */
 	struct leak_range hull;
 	struct leak_range ranges[LEAK_RANGES_MAX];

@@ -39,9 +39,9 @@ int leak_return(struct pt_regs *ctx)
 	USE_TASK_STACK(ctx);
 	if (!return_counts(ctx))
 		return 0;
-	if (!call_leave(&call, kind, CALL_SP_AT_RETURN(PT_REGS_SP(ctx))))
+	if (!call_leave(&call, kind, CALL_SP_AT_RETURN(PT_REGS_SP(ctx)), true))
 		count(LEAK_ORPHANS, 1);
-	else if (is_allocator(PT_REGS_IP(ctx)))
+	else if (is_nested(PT_REGS_IP(ctx), 0))
 		count(LEAK_NESTED, 1);
 	else
 		leave(ctx, &call);
@@ -60,7 +60,7 @@ int leak_free(struct pt_regs *ctx)
 	}
 	count_entry(bpf_get_attach_cookie(ctx));
 	if (addr)
-		book_end(addr, 0, 0);
+		book_end(addr, 0, 0, 0);
 	return 0;
 }
 
@@ -95,6 +95,13 @@ int BPF_PROG(leak_exec)
 	return 0;
 }
 
+/* glibc's and musl's pthread_t is the thread's own pointer: the base of its fs segment, from clone() on. */
+#ifdef __TARGET_ARCH_x86
+#define THREAD_KEY(task)	((task)->thread.fsbase)
+#else
+#define THREAD_KEY(task)	0	/* not known: user space does not ask for it */
+#endif
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(leak_exit, struct task_struct *task)
 {
@@ -103,6 +110,8 @@ int BPF_PROG(leak_exit, struct task_struct *task)
 
 	if (!state || !is_target_process())
 		return 0;
+	if (settings.threads_domain)
+		book_end(THREAD_KEY(task), 0, 0, settings.threads_domain);
 	signal = task->signal;
 	if (signal->live.counter)	/* other threads go on */
 		return 0;

@@ -215,7 +215,7 @@ static __always_inline void live_add(struct leak_state *state, __s64 n)
 }
 
 /* Books a block that the target now holds. A global function: verified once for all its callers. */
-__noinline int book_birth(__u64 addr, __u64 size, __u32 stack)
+__noinline int book_birth(__u64 addr, __u64 size, __u32 stack, __u32 domain)
 {
 	struct leak_state *state = state_get();
 	struct stack_counters *c = counters_get(stack);
@@ -235,6 +235,7 @@ __noinline int book_birth(__u64 addr, __u64 size, __u32 stack)
 	op.addr = addr;
 	op.size = size;
 	op.stack = stack;
+	op.domain = domain;
 	op.time = bpf_jiffies64();
 	r = blocks_put(&state->blocks, &op);
 	if (r == BLOCKS_FULL || r == BLOCKS_CONTENDED) {
@@ -267,7 +268,7 @@ __noinline int book_birth(__u64 addr, __u64 size, __u32 stack)
 }
 
 /* Books the end of a block. With words (size_flags not 0): only if it still is the block with these. */
-__noinline int book_end(__u64 addr, __u64 size_flags, __u64 time_stack)
+__noinline int book_end(__u64 addr, __u64 size_flags, __u64 time_stack, __u32 domain)
 {
 	struct leak_state *state = state_get();
 	struct block_op op = {};
@@ -276,6 +277,7 @@ __noinline int book_end(__u64 addr, __u64 size_flags, __u64 time_stack)
 	if (!state)
 		return 0;
 	op.addr = addr;
+	op.domain = domain;
 	op.old_size_flags = size_flags;
 	op.old_time_stack = time_stack;
 	r = blocks_delete(&state->blocks, &op, time_stack != 0);
@@ -306,8 +308,11 @@ static __always_inline void call_enter(const struct leak_call *call)
 	calls->depth++;
 }
 
-/* The newest call with this kind and stack pointer, taken out with all that came after it. */
-static __always_inline bool call_leave(struct leak_call *call, __u64 kind, __u64 sp)
+/*
+ * The newest call with this kind and stack pointer, taken out with all that came after it. is_nested: calls of this kind end
+ * in the other order; else, with fibers, those that came later may go on.
+ */
+static __always_inline bool call_leave(struct leak_call *call, __u64 kind, __u64 sp, bool is_nested)
 {
 	struct leak_calls *calls;
 
@@ -321,19 +326,20 @@ static __always_inline bool call_leave(struct leak_call *call, __u64 kind, __u64
 			continue;
 		*call = calls->calls[i];
 		calls->calls[i].sp = 0;
-		calls->depth -= back;
+		if (is_nested || back == 1)
+			calls->depth -= back;
 		return true;
 	}
 	return false;
 }
 
-/* Whether an address lies in an allocator function that has a return probe. */
-static __always_inline bool is_allocator(__u64 addr)
+/* Whether an address lies in a function of this domain whose return is probed as well. */
+static __always_inline bool is_nested(__u64 addr, __u32 domain)
 {
 	if (addr < settings.hull.start || addr >= settings.hull.end)
 		return false;
 	for (int i = 0; i < LEAK_RANGES_MAX; i++)
-		if (addr >= settings.ranges[i].start && addr < settings.ranges[i].end)
+		if (addr >= settings.ranges[i].start && addr < settings.ranges[i].end && settings.ranges[i].domain == domain)
 			return true;
 	return false;
 }
@@ -408,7 +414,7 @@ static __always_inline void enter(struct pt_regs *ctx, __u64 kind, __u64 size)
 
 static __always_inline void birth(struct pt_regs *ctx, __u64 addr, __u64 size)
 {
-	book_birth(addr, size, settings.no_stacks ? STACK_FIRST : stack_take(ctx));
+	book_birth(addr, size, settings.no_stacks ? STACK_FIRST : stack_take(ctx), 0);
 }
 
 static __always_inline bool too_small(__u64 size)
@@ -425,7 +431,7 @@ static __always_inline void moved_away(const struct leak_call *call)
 	if (!call->old)
 		return;
 	if (call->old_time_stack)
-		book_end(call->old, call->old_size_flags, call->old_time_stack);
+		book_end(call->old, call->old_size_flags, call->old_time_stack, 0);
 	else
 		count(LEAK_UNKNOWN_FREES, 1);
 }

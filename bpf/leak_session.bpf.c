@@ -48,11 +48,11 @@ static __always_inline void session_leave(struct pt_regs *ctx, __u64 kind)
 	if (kind_is_plain(kind)) {
 		call.kind = kind;
 		call.size = *bpf_session_cookie();
-	} else if (!call_leave(&call, kind, CALL_SP_AT_RETURN(PT_REGS_SP(ctx)))) {
+	} else if (!call_leave(&call, kind, CALL_SP_AT_RETURN(PT_REGS_SP(ctx)), true)) {
 		count(LEAK_ORPHANS, 1);
 		return;
 	}
-	if (is_allocator(PT_REGS_IP(ctx)))
+	if (is_nested(PT_REGS_IP(ctx), 0))
 		count(LEAK_NESTED, 1);
 	else
 		leave(ctx, &call);

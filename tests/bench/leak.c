@@ -85,7 +85,7 @@ static int empty_open(struct attach_programs *p, enum attach_mode mode)
 	return 0;
 }
 
-static const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
+static const struct survey_options limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
 
 /* A plan whose sites are all at the entries. */
 static int naive_plan(struct lab *lab)

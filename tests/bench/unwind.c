@@ -35,7 +35,7 @@ struct side {
 
 static int side_open(struct side *s, const char *program)
 {
-	const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
+	const struct survey_options limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
 	struct survey survey = { .plan = NULL };
 	enum target_problem problem;
 	pid_t tgid;

@@ -21,7 +21,7 @@
 	"if (mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED) _exit(1); free(malloc(1)); ready(); }\n"
 
 /* Sanitizers map terabytes. */
-static const struct survey_limits limits = { .time_ms = 60000 };
+static const struct survey_options limits = { .time_ms = 60000 };
 
 struct look {
 	pid_t pid;
@@ -30,7 +30,7 @@ struct look {
 	int err;
 };
 
-static bool look_at(struct look *look, char *path, char *variable, const struct survey_limits *lim)
+static bool look_at(struct look *look, char *path, char *variable, const struct survey_options *lim)
 {
 	enum target_problem problem;
 	pid_t tgid;
@@ -171,7 +171,7 @@ static bool file_make_endless(const char *path, const char *built)
 
 TEST(endless_file)
 {
-	const struct survey_limits short_time = { .time_ms = 500 };
+	const struct survey_options short_time = { .time_ms = 500 };
 	char *program = child_build("maps", "cc", MAPS, ""), *path = child_path("endless"), *variable = NULL;
 	struct look look;
 

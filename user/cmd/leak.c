@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cmd/command.h"
+#include "cmd/leak_pairs.h"
 #include "cmd/leak_plan.h"
 #include "cmd/leak_report.h"
 #include "cmd/options.h"
@@ -38,6 +39,9 @@ struct leak_args {
 	uint64_t max_memory;
 	uint64_t min_size;
 	uint64_t older_ns;
+	struct option_list pair_options;
+	const char *object;
+	struct pairs pairs;		/* what these say; with any, memory is not looked at */
 	int value;
 	bool verbose;
 	bool quiet;
@@ -69,6 +73,11 @@ static const struct option_spec specs[] = {
 	OPTION_FLAG(0, "raw", A, raw, "a row a stack: no grouping by code path"),
 	NAMING_OPTION_ROWS(A, naming),
 	OPTION_SIZE(0, "min-size", A, min_size, "SIZE", "only blocks of at least SIZE (64, 4K)"),
+	OPTION_LIST(0, "pairs", A, pair_options, "NAMES", "what libc's functions give, instead of memory: threads, inotify, fds, mutex"),
+	OPTION_LIST(0, "acquire", A, pair_options, "FUNC[:SIZE_ARG]", "the same of a function of your own, as its result; it counts 1, or "
+		    "what its argument SIZE_ARG says (from 1)"),
+	OPTION_LIST(0, "release", A, pair_options, "FUNC[:PTR_ARG]", "which gives back what argument PTR_ARG (default 1) is"),
+	OPTION_STRING(0, "object", A, object, "FILE", "the mapped file that both are in; needed where a name is not unique"),
 	OPTION_DURATION(0, "older", A, older_ns, "TIME", "held counts only blocks that are at least so old"),
 	OPTION_PERCENT(0, "max-overhead", A, max_overhead, "PCT|none",
 		       "the brake: detach when the target pays more than PCT percent of its CPU time"),
@@ -90,6 +99,8 @@ static void print_help(void)
 	      "  sudo ebb leak 1234 --dry-run               what would be probed, and what it costs\n"
 	      "  sudo ebb leak 1234 -d 1m -f folded -o leak.folded && flamegraph.pl leak.folded > leak.svg\n"
 	      "  sudo ebb leak 1234 --min-size 4K           only large blocks\n"
+	      "  sudo ebb leak 1234 --pairs threads         threads that do not end, by who has started them\n"
+	      "  sudo ebb leak 1234 --acquire pool_get:2 --release pool_put    a pool of your own; argument 2 is the size\n"
 	      "\n"
 	      "usage: ebb leak PID|NAME [options]\n"
 	      "\n", stdout);
@@ -107,6 +118,7 @@ struct leak_run {
 	struct allocators *allocators;
 	struct plan *plan;
 	struct profile *profile;
+	struct value_type values[LEAK_VALUES + 1];
 	struct selftest selftest;
 	struct rows rows;
 	bool rows_opened;
@@ -217,6 +229,7 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 		.max_memory_bytes = run->args->max_memory,
 		.min_size_bytes = run->args->min_size,
 		.older_ns = run->args->older_ns,
+		.threads_domain = leak_pairs_threads(&run->args->pairs),
 	};
 	const struct session_config config = {
 		.type = &leak_source,
@@ -225,6 +238,7 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 		.target = run->target,
 		.source_options = &opt,
 		.naming = &run->args->naming,
+		.exact_is_allocator = run->args->pairs.cnt != 0,
 		.interval_ns = wants_table(run) && !run->args->output ? run->args->interval_ns : 0,
 		.duration_ns = left_ns,
 		.max_overhead_percent = run->args->max_overhead,
@@ -254,6 +268,18 @@ static void run_close(struct leak_run *run)
 	allocators_free(run->allocators);
 }
 
+static const struct pairs *run_pairs(const struct leak_args *args)
+{
+	return args->pairs.cnt ? &args->pairs : NULL;
+}
+
+/* The values of leak, in the unit of what is counted. */
+static void values_fill(struct leak_run *run)
+{
+	memcpy(run->values, leak_source.values, sizeof(run->values));
+	run->values[LEAK_HELD_BYTES].unit = run->values[LEAK_ALLOC_BYTES].unit = leak_pairs_unit(&run->args->pairs);
+}
+
 /* One life. *ret_end says why it ended. */
 static int run_once(const struct leak_args *args, struct worker *w, struct target *t, struct sink *sink,
 		    uint64_t left_ns, enum session_end *ret_end)
@@ -261,7 +287,7 @@ static int run_once(const struct leak_args *args, struct worker *w, struct targe
 	struct leak_run run = {
 		.args = args, .worker = w, .target = t, .sink = sink,
 		.view = { .type = args->value, .top = args->top, .verbose = args->verbose,
-			  .older = args->older_ns != 0,
+			  .older = args->older_ns != 0, .pairs = args->pairs.cnt != 0,
 			  .limit_percent = args->max_overhead },
 	};
 	struct session s = { 0 };
@@ -269,7 +295,7 @@ static int run_once(const struct leak_args *args, struct worker *w, struct targe
 
 	if (!args->dry_run)
 		unwind_tables_prepare(w, t);	/* while we plan and load */
-	code = leak_plan(t, &run.selftest, &run.allocators, &run.plan);
+	code = leak_plan(t, run_pairs(args), &run.selftest, &run.allocators, &run.plan);
 	if (code == LEAK_PLAN_EXECED) {
 		*ret_end = SESSION_EXECED;
 		code = EXIT_DONE;
@@ -280,7 +306,8 @@ static int run_once(const struct leak_args *args, struct worker *w, struct targe
 		code = leak_plan_print(run.plan, run.allocators, &run.selftest);
 		goto out;
 	}
-	run.profile = profile_new(leak_source.values);
+	values_fill(&run);
+	run.profile = profile_new(run.values);
 	if (!run.profile) {
 		log_error(-ENOMEM, "out of memory");
 		code = EXIT_FAILED;
@@ -305,7 +332,7 @@ static uint64_t clock_ns(void)
 }
 
 /* The new program of a target that called exec, once it has mapped its allocator. */
-static int reopen(struct worker *w, struct target **t)
+static int reopen(const struct leak_args *args, struct worker *w, struct target **t)
 {
 	pid_t pid = (*t)->pid;
 	char arg[32], *name;
@@ -320,7 +347,7 @@ static int reopen(struct worker *w, struct target **t)
 		code = pick_target("leak", arg, w, t);
 		if (code)
 			return code;
-		ready = !leak_survey(*t, &s) && s.allocators->cnt;
+		ready = !leak_survey(*t, run_pairs(args), &s) && s.allocators->cnt;
 		survey_free(&s);
 		if (ready)
 			break;
@@ -356,13 +383,19 @@ static int run_lives(const struct leak_args *args, struct worker *w, struct targ
 		if (end != SESSION_EXECED || (code != EXIT_DONE && code != EXIT_LOST))
 			return code == EXIT_DONE ? worst : code;
 		session_hold_signals(true);
-		if (reopen(w, t))	/* it is gone: what the last life held is the result */
+		if (reopen(args, w, t))	/* it is gone: what the last life held is the result */
 			return worst;
 	}
 }
 
-static int check_args(const struct leak_args *args)
+static int check_args(struct leak_args *args)
 {
+	int err = leak_pairs_parse(&args->pair_options, args->object, &args->pairs);
+
+	if (err)
+		return err;
+	if (args->pairs.cnt && (args->min_size || args->value == LEAK_HELD_BLOCKS || args->value == LEAK_ALLOC_BLOCKS))
+		return log_error(-EINVAL, "with pairs there is no --min-size, and --value is held-bytes or alloc-bytes, in their own unit");
 	if (args->quiet && args->verbose)
 		return log_error(-EINVAL, "-q and -v contradict each other");
 	if (!args->duration_ns)
@@ -433,5 +466,6 @@ int cmd_leak(int argc, char **argv)
 		code = run_leak(&args, args.pid ? args.pid : who[0]);
 	}
 	free(who);
+	pairs_free(&args.pairs);
 	return code;
 }

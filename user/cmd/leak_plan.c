@@ -85,11 +85,16 @@ static int check_hazards(const struct hazards *h, enum attach_mode mode)
 	return h->found[HAZARD_SECCOMP] ? check_seccomp(h, mode) : EXIT_DONE;
 }
 
-static const struct survey_limits limits = { .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES };
-
-int leak_survey(const struct target *t, struct survey *ret)
+static struct survey_options options_of(const struct pairs *pairs)
 {
-	return survey_make(t, &limits, ret);
+	return (struct survey_options){ .time_ms = PARSER_TIME_MS, .data_bytes = PARSER_DATA_BYTES, .pairs = pairs };
+}
+
+int leak_survey(const struct target *t, const struct pairs *pairs, struct survey *ret)
+{
+	const struct survey_options options = options_of(pairs);
+
+	return survey_make(t, &options, ret);
 }
 
 /* Why a process could not be looked at. The exit code. */
@@ -131,10 +136,11 @@ static int judge(const struct target *t, const struct survey *s, enum attach_mod
 	return EXIT_DONE;
 }
 
-int leak_plan(const struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
+int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest *ret_selftest, struct allocators **ret_allocators,
 	      struct plan **ret_plan)
 {
 	struct survey s = { .allocators = NULL };
+	const struct survey_options options = options_of(pairs);
 	struct survey_run *run = NULL;
 	int code, err;
 
@@ -142,7 +148,7 @@ int leak_plan(const struct target *t, struct selftest *ret_selftest, struct allo
 		log_error(-errno, "this kernel has no BTF (/sys/kernel/btf/vmlinux): ebb needs CONFIG_DEBUG_INFO_BTF");
 		return EXIT_STOPPED;
 	}
-	err = survey_begin(t, &limits, &run);	/* while we try what works here */
+	err = survey_begin(t, &options, &run);	/* while we try what works here */
 	code = plan_selftest(ret_selftest);
 	if (code) {
 		survey_abandon(run);

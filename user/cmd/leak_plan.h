@@ -13,14 +13,14 @@
 /* Beside the exit codes: the target called exec meanwhile, nothing was printed. */
 #define LEAK_PLAN_EXECED	(-1)
 
-/* survey_make() with the limits of the parser. */
-int leak_survey(const struct target *t, struct survey *ret);
+/* survey_make() with the limits of the parser. pairs: NULL, or what is looked for instead of allocators. */
+int leak_survey(const struct target *t, const struct pairs *pairs, struct survey *ret);
 
 /*
  * Self-test, allocators, dangers and sites. EXIT_DONE, or an exit code with the reason printed. What was
  * made is handed out in any case; the caller frees it.
  */
-int leak_plan(const struct target *t, struct selftest *ret_selftest, struct allocators **ret_allocators,
+int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest *ret_selftest, struct allocators **ret_allocators,
 	      struct plan **ret_plan);
 
 /* Prints a plan to stdout. The exit code. */

@@ -99,9 +99,13 @@ static void since_line(const struct leak_view *v, struct report *r)
 
 	localtime_r(&wall, &tm);
 	strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-	report_head(r, REPORT_DIM, "only allocations since %s: %s are older, not visible · books %s of kernel memory",
-		    clock, text_bytes(older, v->memory_start.rss_bytes, false),
-		    text_bytes(kernel, s->config->type->kernel_bytes(s->source), false));
+	text_bytes(kernel, s->config->type->kernel_bytes(s->source), false);
+	if (v->pairs)
+		report_head(r, REPORT_DIM, "in %s; only what was acquired since %s · books %s of kernel memory",
+			    profile_types(v->rows->profile)[LEAK_HELD_BYTES].unit, clock, kernel);
+	else
+		report_head(r, REPORT_DIM, "only allocations since %s: %s are older, not visible · books %s of kernel memory",
+			    clock, text_bytes(older, v->memory_start.rss_bytes, false), kernel);
 }
 
 static void columns(const struct leak_view *v, struct report *r)
@@ -129,6 +133,16 @@ static void columns(const struct leak_view *v, struct report *r)
 	};
 
 	report_columns(r, list, sizeof(list) / sizeof(list[0]));
+}
+
+static void growth_cell(const struct leak_view *v, struct report *r, int64_t grown)
+{
+	char buf[TEXT_BYTES_MAX], count[TEXT_BYTES_MAX];
+
+	if (!strcmp(profile_types(v->rows->profile)[LEAK_HELD_BYTES].unit, "bytes"))
+		report_cell(r, "%s", text_bytes(buf, grown, true));
+	else
+		report_cell(r, "%s%s", grown < 0 ? "−" : grown ? "+" : "", text_count(count, grown < 0 ? -grown : grown));
 }
 
 static void value_cell(const struct leak_view *v, struct report *r, const int64_t values[LEAK_VALUES])
@@ -183,12 +197,12 @@ static const enum report_style class_styles[TREND_CLASSES] = {
 
 static void row_write(const struct leak_view *v, struct report *r, const struct row *row)
 {
-	char buf[TEXT_BYTES_MAX], spark[TREND_SPARK_MAX];
+	char spark[TREND_SPARK_MAX];
 
 	report_row(r, class_styles[row->class]);
 	report_cell(r, "%s", trend_class_name(row->class));
 	value_cell(v, r, row->values);
-	report_cell(r, "%s", text_bytes(buf, row->last_bytes, true));
+	growth_cell(v, r, row->last_bytes);
 	report_cell(r, "%s", trend_spark(spark, &row->trend));
 	if (row->kept_percent >= 0)
 		report_cell(r, "%d%%", row->kept_percent);
@@ -201,7 +215,6 @@ static void row_write(const struct leak_view *v, struct report *r, const struct 
 static void other_row(const struct leak_view *v, struct report *r, size_t from)
 {
 	int64_t values[LEAK_VALUES] = { 0 }, last = 0;
-	char buf[TEXT_BYTES_MAX];
 
 	if (from >= v->rows->cnt)
 		return;
@@ -213,7 +226,7 @@ static void other_row(const struct leak_view *v, struct report *r, size_t from)
 	report_row(r, REPORT_DIM);
 	report_cell(r, "other");
 	value_cell(v, r, values);
-	report_cell(r, "%s", text_bytes(buf, last, true));
+	growth_cell(v, r, last);
 	report_cell(r, "%s", "");
 	report_cell(r, "%s", "");
 	report_cell(r, "%zu more paths (--top)", v->rows->cnt - from);
@@ -308,7 +321,9 @@ static void next_line(const struct leak_view *v, struct report *r)
 
 	if (!v->last || v->session->end == SESSION_EXECED)	/* the report of the new program has one */
 		return;
-	if (v->session->end == SESSION_EXITED)
+	if (v->pairs)
+		report_foot(r, REPORT_BOLD, "next: the same with -f folded -o pairs.folded   (for a flame graph)");
+	else if (v->session->end == SESSION_EXITED)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %s   (when it runs again; earlier than this time)",
 			    command_word(v->session->config->target->comm));
 	else if (v->session->end == SESSION_BRAKE)
@@ -323,14 +338,15 @@ int leak_report(const struct leak_view *v, struct report **ret)
 {
 	struct report *r = report_new();
 	double grown = (double)v->memory_now.rss_bytes - v->memory_start.rss_bytes;
-	bool explained = v->older || grown < MIB || held_total(v->rows) >= grown / 2;
+	bool explained = v->older || v->pairs || grown < MIB || held_total(v->rows) >= grown / 2;
 	size_t shown;
 
 	if (!r)
 		return -ENOMEM;
 	rows_classify(v->rows, v->cutoff_ns, explained, v->type);
 	head_line(v, r);
-	rss_lines(v, r);
+	if (!v->pairs)
+		rss_lines(v, r);
 	since_line(v, r);
 	columns(v, r);
 	for (shown = 0; shown < v->rows->cnt && shown < v->top; shown++) {

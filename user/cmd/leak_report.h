@@ -16,6 +16,7 @@ struct leak_view {
 	uint64_t cutoff_ns;
 	int type;			/* enum leak_value that is shown and sorted by */
 	uint64_t top;			/* rows at most */
+	bool pairs;			/* no memory: what --pairs and --acquire give, in its own unit */
 	bool older;			/* held counts old blocks only: no part of the growth is explained by it */
 	bool verbose;
 	double limit_percent;		/* of the brake; < 0 = off */

@@ -104,6 +104,8 @@ static int on_names(void *ctx, size_t query, const struct symbol_list *list)
 		};
 		if (kind_of(b, sym, &names[i].kind))
 			return -ENOMEM;
+		if (b->n->config.exact_is_allocator && !profile_frame_at(b->n->config.profile, b->frames[query])->is_return)
+			names[i].kind = FRAME_ALLOCATOR;
 	}
 	return profile_frame_names(b->n->config.profile, b->frames[query], names, list->cnt);
 }

@@ -52,6 +52,7 @@ struct naming_config {
 	targets_check_fn *is_same;	/* without a target; may be NULL */
 	void *ctx;			/* of is_same */
 	struct progress *progress;	/* may be NULL */
+	bool exact_is_allocator;	/* frames that are no return addresses are probed functions: not the user's code */
 };
 
 struct naming {

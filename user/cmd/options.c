@@ -202,6 +202,15 @@ static int choice_parse(const struct option_spec *spec, const char *str, int *re
 	return -EINVAL;
 }
 
+static int list_add(const struct option_spec *spec, const char *value, struct option_list *list)
+{
+	if (list->cnt == OPTION_LIST_MAX)
+		return -ERANGE;
+	list->items[list->cnt].name = spec->name;
+	list->items[list->cnt++].value = value;
+	return 0;
+}
+
 static int value_set(const struct reading *r, const struct option_spec *spec, const char *value)
 {
 	void *field = (char *)r->opts + spec->offset;
@@ -210,6 +219,9 @@ static int value_set(const struct reading *r, const struct option_spec *spec, co
 	switch (spec->type) {
 	case OPTION_TYPE_STRING:
 		*(const char **)field = value;
+		break;
+	case OPTION_TYPE_LIST:
+		err = list_add(spec, value, field);
 		break;
 	case OPTION_TYPE_U64:
 		err = text_parse_u64(value, field);
@@ -377,7 +389,7 @@ static void default_add(struct text *t, const struct option_spec *spec, const vo
 		says = n && n != UINT64_MAX;
 	} else if (spec->type == OPTION_TYPE_STRING) {
 		says = *(const char *const *)field && **(const char *const *)field;
-	} else if (spec->type != OPTION_TYPE_FLAG) {
+	} else if (spec->type != OPTION_TYPE_FLAG && spec->type != OPTION_TYPE_LIST) {
 		says = true;
 	}
 	if (!says)

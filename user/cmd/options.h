@@ -23,6 +23,7 @@ enum option_type {
 	OPTION_TYPE_END,
 	OPTION_TYPE_FLAG,	/* bool = true */
 	OPTION_TYPE_STRING,	/* const char *, borrowed from argv */
+	OPTION_TYPE_LIST,	/* struct option_list: may be given again; several options may share one, which keeps their order */
 	OPTION_TYPE_U64,	/* uint64_t */
 	OPTION_TYPE_SIZE,	/* uint64_t, bytes, text_parse_size() */
 	OPTION_TYPE_DURATION,	/* uint64_t, nanoseconds, text_parse_duration() */
@@ -40,9 +41,19 @@ struct option_spec {
 	const char *const *choices;	/* NULL-terminated */
 };
 
+#define OPTION_LIST_MAX 64
+
+struct option_list {
+	struct {
+		const char *name, *value;	/* of the option, without --; borrowed from argv */
+	} items[OPTION_LIST_MAX];
+	size_t cnt;
+};
+
 #define OPTION_(t, l, n, s, field, a, h, c) { OPTION_TYPE_##t, l, n, offsetof(s, field), a, h, c }
 #define OPTION_FLAG(l, n, s, field, h)		OPTION_(FLAG, l, n, s, field, NULL, h, NULL)
 #define OPTION_STRING(l, n, s, field, a, h)	OPTION_(STRING, l, n, s, field, a, h, NULL)
+#define OPTION_LIST(l, n, s, field, a, h)	OPTION_(LIST, l, n, s, field, a, h, NULL)
 #define OPTION_U64(l, n, s, field, a, h)	OPTION_(U64, l, n, s, field, a, h, NULL)
 #define OPTION_SIZE(l, n, s, field, a, h)	OPTION_(SIZE, l, n, s, field, a, h, NULL)
 #define OPTION_DURATION(l, n, s, field, a, h)	OPTION_(DURATION, l, n, s, field, a, h, NULL)

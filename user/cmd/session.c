@@ -330,7 +330,7 @@ static int names_open(struct session *s)
 	const struct session_config *c = s->config;
 	const struct naming_config names = {
 		.options = c->naming, .worker = names_worker(c), .target = c->target, .profile = c->context.profile,
-		.is_same = c->is_same, .ctx = c->ctx, .progress = &s->progress,
+		.is_same = c->is_same, .ctx = c->ctx, .progress = &s->progress, .exact_is_allocator = c->exact_is_allocator,
 	};
 
 	return naming_open(&s->naming, &names);

@@ -28,6 +28,7 @@ struct session;
 
 struct session_config {
 	const struct source_type *type;
+	bool exact_is_allocator;	/* see struct naming_config */
 	struct source_context context;
 	struct target *target;		/* NULL: the whole machine; then nothing is metered and there is no brake */
 	const void *source_options;

@@ -9,7 +9,7 @@
 #include "elf/image_private.h"
 
 /* Whether the dynamic linker stores the bare address of the function that the symbol names. */
-static bool import_is_function(const struct image *img, const Elf64_Rela *rela, const Elf64_Sym *s)
+static bool import_is_function(const struct image *img, const Elf64_Rela *rela, const Elf64_Sym *s, bool *ret_is_variable)
 {
 	unsigned int reloc = ELF64_R_TYPE(rela->r_info), type = ELF64_ST_TYPE(s->st_info);
 	bool undefined = s->st_shndx == SHN_UNDEF;
@@ -29,6 +29,7 @@ static bool import_is_function(const struct image *img, const Elf64_Rela *rela, 
 		return false;
 	}
 	/* An undefined symbol may have no type; a pointer in data is taken only when it says function. */
+	*ret_is_variable = word;
 	if (got)
 		return func || (undefined && type == STT_NOTYPE);
 	return word && func && undefined && !rela->r_addend;
@@ -51,6 +52,7 @@ static int each_rela(const struct image *img, uint64_t va, uint64_t bytes,
 		const unsigned char *at;
 		struct image_import imp;
 		Elf64_Rela rela;
+		bool is_variable;
 		Elf64_Sym s;
 		int err;
 
@@ -59,9 +61,9 @@ static int each_rela(const struct image *img, uint64_t va, uint64_t bytes,
 		if (!at)
 			return -ENOEXEC;
 		memcpy(&s, at, sizeof(s));
-		if (s.st_name >= dyn[DT_STRSZ] || !strings[s.st_name] || !import_is_function(img, &rela, &s))
+		if (s.st_name >= dyn[DT_STRSZ] || !strings[s.st_name] || !import_is_function(img, &rela, &s, &is_variable))
 			continue;
-		imp = (struct image_import){ .name = strings + s.st_name, .got_va = rela.r_offset };
+		imp = (struct image_import){ .name = strings + s.st_name, .got_va = rela.r_offset, .is_variable = is_variable };
 		err = fn(&imp, ctx);
 		if (err)
 			return err;

@@ -85,6 +85,7 @@ static void settings_ranges(struct leak_settings *set, const struct plan *p)
 		/* a return address may be the end: the call was the last instruction */
 		set->ranges[cnt].start = start;
 		set->ranges[cnt].end = start + site->size_bytes;
+		set->ranges[cnt].domain = COOKIE_DOMAIN(site->shape);
 		if (!cnt || start < set->hull.start)
 			set->hull.start = start;
 		if (!cnt || set->ranges[cnt].end > set->hull.end)
@@ -108,6 +109,7 @@ static int settings_fill(struct source *s, struct leak_settings *set)
 		.min_size = s->options.min_size_bytes,
 		.pid = ids.own_pid,
 		.no_stacks = s->options.no_stacks,
+		.threads_domain = s->options.threads_domain,
 	};
 	settings_ranges(set, s->ctx.plan);
 	return 0;

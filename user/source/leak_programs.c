@@ -162,6 +162,7 @@ static int load_pairs(struct leak_programs *p, enum attach_mode mode)
 	UNWINDER_CONSTANTS(*pairs, &p->stacks);
 	bpf_program__set_expected_attach_type((*pairs)->progs.pair_enter, attach_type(mode));
 	bpf_program__set_expected_attach_type((*pairs)->progs.pair_ret, attach_type(mode));
+	bpf_program__set_expected_attach_type((*pairs)->progs.pair_release, attach_type(mode));
 	err = loader_share_maps((*pairs)->obj, p->skel->obj);
 	if (!err)
 		err = leak_pairs_bpf__load(*pairs);
@@ -175,7 +176,7 @@ static int load_pairs(struct leak_programs *p, enum attach_mode mode)
 static bool has_pairs(const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->sites_cnt; i++)
-		if (plan->sites[i].role == PLAN_RET)
+		if (plan->sites[i].role == PLAN_RET || plan->sites[i].kind == PROBE_RELEASE)
 			return true;
 	return false;
 }
@@ -192,6 +193,7 @@ static void programs_of(const struct leak_programs *p, enum attach_mode mode, st
 		.free_fd = bpf_program__fd(skel->progs.leak_free),
 		.begin_fd = pairs ? bpf_program__fd(pairs->progs.pair_enter) : -1,
 		.ret_fd = pairs ? bpf_program__fd(pairs->progs.pair_ret) : -1,
+		.release_fd = pairs ? bpf_program__fd(pairs->progs.pair_release) : -1,
 	};
 }
 

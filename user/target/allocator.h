@@ -20,10 +20,11 @@ struct allocator_function {
 	enum probe_kind kind;
 	uint64_t va;
 	uint64_t size_bytes;	/* 0 = unknown */
+	uint64_t shape;		/* of PROBE_ACQUIRE and PROBE_RELEASE: see the cookie in bpf/abi.h; else 0 */
 };
 
 struct allocator {
-	const char *family;	/* "glibc", "musl", "jemalloc", "tcmalloc", "mimalloc", "unknown" */
+	const char *family;	/* "glibc", "musl", "jemalloc", "tcmalloc", "mimalloc", "unknown"; "pair": see trace/pairs.h */
 	struct target_module *module;	/* lives as long as the target */
 	struct allocator_function *functions;	/* sorted by va, one an address */
 	size_t functions_cnt;

@@ -176,12 +176,12 @@ struct group {
 };
 
 /* What is attached together, in this order. */
-enum rank { RANK_FREE, RANK_MOVE, RANK_RET, RANK_BEGIN, RANK_CALL, RANKS };
+enum rank { RANK_FREE, RANK_RELEASE, RANK_MOVE, RANK_RET, RANK_BEGIN, RANK_CALL, RANKS };
 
 static enum rank site_rank(const struct plan_site *s)
 {
 	if (s->role == PLAN_ENTRY)
-		return RANK_FREE;
+		return s->kind == PROBE_RELEASE ? RANK_RELEASE : RANK_FREE;
 	if (s->role == PLAN_RET)
 		return RANK_RET;
 	if (s->role == PLAN_BEGIN)
@@ -199,7 +199,7 @@ static enum rank site_rank(const struct plan_site *s)
 
 static __u64 site_cookie(const struct plan_site *s)
 {
-	return s->kind | (s->insn.emulated ? 0 : COOKIE_STEPPED);
+	return s->kind | s->shape | (s->insn.emulated ? 0 : COOKIE_STEPPED);
 }
 
 static int attach_program(struct attach *a, const struct group *g, const struct target *t, enum attach_mode mode,
@@ -231,6 +231,8 @@ static int attach_group(struct attach *a, const struct group *g, const struct ta
 
 	if (g->rank == RANK_FREE)
 		return attach_program(a, g, t, plain, progs->free_fd, false);
+	if (g->rank == RANK_RELEASE)
+		return attach_program(a, g, t, plain, progs->release_fd, false);
 	if (g->rank == RANK_RET || g->rank == RANK_BEGIN)
 		return attach_program(a, g, t, plain, g->rank == RANK_RET ? progs->ret_fd : progs->begin_fd, false);
 	if (mode == ATTACH_SESSION)

@@ -38,6 +38,7 @@ struct attach_programs {
 	int free_fd;
 	int begin_fd;		/* of functions without return probes, in all modes */
 	int ret_fd;
+	int release_fd;		/* of pairs */
 };
 
 struct attach;

@@ -148,6 +148,7 @@ static int site_add(struct planning *pl, const struct allocator_function *fn, en
 		.function = strdup(fn->names),
 		.kind = fn->kind,
 		.role = role,
+		.shape = fn->shape,
 		.entry_va = entry_va,
 		.size_bytes = role == PLAN_RET ? 0 : fn->size_bytes,
 		.off = off,
@@ -161,24 +162,27 @@ static int site_add(struct planning *pl, const struct allocator_function *fn, en
 	return 0;
 }
 
-static bool has_ret(const struct plan *p, const struct target_module *m, uint64_t va, enum probe_kind kind)
+static bool has_ret(const struct planning *pl, const struct allocator_function *fn, uint64_t va)
 {
-	for (size_t i = 0; i < p->sites_cnt; i++)
-		if (p->sites[i].role == PLAN_RET && p->sites[i].module == m && p->sites[i].entry_va == va && p->sites[i].kind == kind)
+	for (size_t i = 0; i < pl->p->sites_cnt; i++) {
+		const struct plan_site *s = &pl->p->sites[i];
+
+		if (s->role == PLAN_RET && s->module == pl->a->module && s->entry_va == va && s->kind == fn->kind && s->shape == fn->shape)
 			return true;
+	}
 	return false;
 }
 
 /* One site of PLAN_RET for each ret that calls of the function come back by, but for those that another one has as well. */
 static int add_rets(struct planning *pl, const struct allocator_function *fn, const uint64_t *vas, size_t cnt)
 {
-	struct insn_site insn = { .text = "ret", .reason = "calls come back by it: a return probe could break exceptions" };
+	struct insn_site insn = { .text = "ret", .reason = "calls come back by it: a return probe could break exceptions and fibers" };
 	const unsigned char *code;
 	size_t len;
 	int err = 0;
 
 	for (size_t i = 0; i < cnt && !err; i++) {
-		if (has_ret(pl->p, pl->a->module, vas[i], fn->kind))
+		if (has_ret(pl, fn, vas[i]))
 			continue;
 		err = image_text(pl->img, vas[i], 1, &code, &len);
 		if (!err)
@@ -207,7 +211,13 @@ static int plan_by_rets(struct planning *pl, const struct allocator_function *fn
 		text_add_safe(&note, module_base(pl->a->module));
 		text_printf(&note, ": not probed, what it allocates is not seen: a return probe could break exceptions, and %s",
 			    text_str(&why));
-		err = plan_warn(pl->p, &note);
+		if (fn->kind == PROBE_ACQUIRE && !pl->p->refusal && !note.failed) {	/* it was asked for: not without it */
+			pl->p->refusal = note.str;
+			note = (struct text){ 0 };
+			err = 0;
+		} else {
+			err = plan_warn(pl->p, &note);
+		}
 	} else if (!err) {
 		err = add_rets(pl, fn, vas, cnt);
 		if (!err)
@@ -226,6 +236,9 @@ static unsigned int kind_args(enum probe_kind kind)
 	case PROBE_MALLOC:
 	case PROBE_NEW:
 		return 1;
+	case PROBE_ACQUIRE:
+	case PROBE_RELEASE:
+		return PAIR_ARGS_MAX;
 	case PROBE_REALLOCARRAY:
 	case PROBE_POSIX_MEMALIGN:
 	case PROBE_XALLOCX:
@@ -262,7 +275,7 @@ static int plan_function(struct planning *pl, const struct allocator_function *f
 		return err;
 	if (probe_by_rets(fn->kind))
 		return plan_by_rets(pl, fn, &insn, code[insn.delta_bytes]);
-	return site_add(pl, fn, fn->kind == PROBE_FREE ? PLAN_ENTRY : PLAN_CALL, fn->va, &insn, code[insn.delta_bytes]);
+	return site_add(pl, fn, probe_ends(fn->kind) ? PLAN_ENTRY : PLAN_CALL, fn->va, &insn, code[insn.delta_bytes]);
 }
 
 static bool has_site(const struct planning *pl, const struct allocator_function *fn)
@@ -298,7 +311,7 @@ static int drop_stubs(struct planning *pl)
 		const struct allocator_function *to;
 
 		to = stub_target(pl->t, pl->img, pl->a, &pl->a->functions[pl->functions[i]]);
-		drop[i] = to && to->kind == p->sites[i].kind && has_site(pl, to);
+		drop[i] = to && to->kind == p->sites[i].kind && to->shape == p->sites[i].shape && has_site(pl, to);
 	}
 	for (size_t i = pl->first_site; i < cnt; i++) {
 		if (drop[i]) {
@@ -323,7 +336,7 @@ static int drop_stubs(struct planning *pl)
 /* What ends or moves a block must be seen; xallocx resizes in place. */
 static bool is_essential(enum probe_kind kind)
 {
-	return kind == PROBE_FREE || kind == PROBE_REALLOC || kind == PROBE_RALLOCX || kind == PROBE_REALLOCARRAY;
+	return probe_ends(kind) || kind == PROBE_REALLOC || kind == PROBE_RALLOCX || kind == PROBE_REALLOCARRAY;
 }
 
 static int plan_allocator(const struct target *t, const struct image *img, const struct allocator *a, struct plan *p)
@@ -405,8 +418,12 @@ static int plan_fill(const struct target *t, const struct images *images, const 
 		else
 			err = note_allocator(p, &a->list[i], " is not used: ", a->list[i].evidence);
 	}
-	if (!err && !p->sites_cnt)
+	if (!err && p->refusal)
+		sites_cut(p, 0);
+	else if (!err && !p->sites_cnt)
 		return plan_refuse(p, a);
+	if (!err && p->refusal)
+		return 0;
 	if (!err && a->missing) {
 		struct text note = { 0 };
 

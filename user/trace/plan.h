@@ -28,6 +28,7 @@ struct plan_site {
 	char *function;		/* names of the function, as in allocator_function */
 	enum probe_kind kind;
 	enum plan_role role;
+	uint64_t shape;		/* as in allocator_function */
 	uint64_t entry_va;	/* of PLAN_RET: of the instruction, which may be in another function that this one ends in */
 	uint64_t size_bytes;	/* of the function; 0 = unknown */
 	uint64_t off;		/* of the site, in the file: what is attached to */

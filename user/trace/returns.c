@@ -89,7 +89,7 @@ static int is_import_at(const struct image_import *imp, void *ctx)
 {
 	struct import_at *at = ctx;
 
-	if (imp->got_va != at->got_va)
+	if (imp->got_va != at->got_va || imp->is_variable)
 		return 0;
 	at->name = imp->name;
 	return 1;
@@ -106,12 +106,12 @@ static int word_follow(struct search *s, uint64_t word_va, uint64_t *ret_va)
 
 	if (target_read(f->t, target_addr(f->module, word_va), &addr, sizeof(addr)) != sizeof(addr))
 		return why(s, "it jumps through a word that cannot be read", word_va);
+	if (image_each_import(f->img, is_import_at, &at) != 1)
+		return why(s, "it jumps through a variable, which may lead elsewhere later", word_va);
 	map = target_mapping_at(f->t, addr);
 	if (!map || map->module != f->module)
 		return why(s, "it goes on in another file", word_va);
 	*ret_va = addr - f->module->bias;
-	if (image_each_import(f->img, is_import_at, &at) != 1)
-		return 0;
 	named.name = at.name;
 	/* its own function of that name, whether the word is bound by now or will be */
 	if (image_each_symbol(f->img, is_named, &named) == 1)

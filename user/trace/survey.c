@@ -10,6 +10,7 @@
 
 struct survey_run {
 	const struct target *t;
+	const struct pairs *pairs;
 	struct worker_service service;
 	struct worker *w;
 	struct survey s;		/* what is known before the child answers */
@@ -30,7 +31,8 @@ static int look(const struct survey_run *run, struct text *reply)
 	if (!err)
 		err = hazards_find(run->t, images, &run->texts, &s.hazards);
 	if (!err)
-		err = allocators_find(run->t, images, &s.allocators);
+		err = run->pairs ? pairs_find(run->t, images, run->pairs, &s.allocators) :
+		      allocators_find(run->t, images, &s.allocators);
 	if (!err)
 		err = plan_make(run->t, images, s.allocators, &s.plan);
 	if (s.plan && s.plan->refusal)
@@ -95,7 +97,7 @@ void survey_abandon(struct survey_run *run)
 	free(run);
 }
 
-int survey_begin(const struct target *t, const struct survey_limits *limits, struct survey_run **ret)
+int survey_begin(const struct target *t, const struct survey_options *options, struct survey_run **ret)
 {
 	struct survey_run *run = calloc(1, sizeof(*run));
 	int *fds = NULL, err;
@@ -104,11 +106,12 @@ int survey_begin(const struct target *t, const struct survey_limits *limits, str
 	if (!run)
 		return -ENOMEM;
 	run->t = t;
+	run->pairs = options->pairs;
 	err = hazard_texts_read(t, &run->texts);
 	if (!err)
 		err = fds_of(t, &fds, &run->service.fds_cnt);
 	run->service = (struct worker_service){
-		.ops = ops, .ops_cnt = 1, .time_ms = limits->time_ms, .data_bytes = limits->data_bytes,
+		.ops = ops, .ops_cnt = 1, .time_ms = options->time_ms, .data_bytes = options->data_bytes,
 		.enter = image_allow, .ctx = run, .fds = fds, .fds_cnt = run->service.fds_cnt,
 	};
 	if (!err)
@@ -143,10 +146,10 @@ int survey_finish(struct survey_run *run, struct survey *ret)
 	return err;
 }
 
-int survey_make(const struct target *t, const struct survey_limits *limits, struct survey *ret)
+int survey_make(const struct target *t, const struct survey_options *options, struct survey *ret)
 {
 	struct survey_run *run;
-	int err = survey_begin(t, limits, &run);
+	int err = survey_begin(t, options, &run);
 
 	*ret = (struct survey){ .allocators = NULL };
 	return err ? err : survey_finish(run, ret);

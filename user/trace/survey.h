@@ -14,11 +14,13 @@
 #include "target/allocator.h"
 #include "target/hazard.h"
 #include "target/target.h"
+#include "trace/pairs.h"
 #include "trace/plan.h"
 
-struct survey_limits {
-	uint32_t time_ms;
+struct survey_options {
+	uint32_t time_ms;	/* limits of the child */
 	uint64_t data_bytes;	/* 0 = no limit */
+	const struct pairs *pairs;	/* what to look for; NULL: allocators. Borrowed */
 };
 
 struct survey {
@@ -34,7 +36,7 @@ struct survey_run;
  * Begins to look, in the child, and comes back at once; survey_finish() waits for what it found, and survey_abandon() ends
  * it without (NULL is fine). The target must live as long. Errors of both as survey_make().
  */
-int survey_begin(const struct target *t, const struct survey_limits *limits, struct survey_run **ret);
+int survey_begin(const struct target *t, const struct survey_options *options, struct survey_run **ret);
 int survey_finish(struct survey_run *run, struct survey *ret);
 void survey_abandon(struct survey_run *run);
 
@@ -42,7 +44,7 @@ void survey_abandon(struct survey_run *run);
  * Both at once. The plan and the allocators live no longer than the target. What was found is handed out in any case; the caller
  * frees it. Errors: -ENOMEM, those of worker_call(); -ESRCH: its threads could not be read; -EBADMSG: the child lied.
  */
-int survey_make(const struct target *t, const struct survey_limits *limits, struct survey *ret);
+int survey_make(const struct target *t, const struct survey_options *options, struct survey *ret);
 void survey_free(struct survey *s);
 
 #endif

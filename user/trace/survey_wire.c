@@ -15,7 +15,7 @@
 #include "base/wire.h"
 #include "trace/survey_wire.h"
 
-static const char *const families[] = { "glibc", "musl", "jemalloc", "tcmalloc", "mimalloc", "unknown" };
+static const char *const families[] = { "glibc", "musl", "jemalloc", "tcmalloc", "mimalloc", "unknown", "pair" };
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
 
 /* A site further in than this is at no entry any more, see elf/insn.c. */
@@ -44,6 +44,7 @@ static void allocator_write(const struct allocator *a, struct text *ret)
 		wire_put(ret, a->functions[i].kind);
 		wire_put(ret, a->functions[i].va);
 		wire_put(ret, a->functions[i].size_bytes);
+		wire_put(ret, a->functions[i].shape);
 	}
 }
 
@@ -53,6 +54,7 @@ static void site_write(const struct plan_site *s, struct text *ret)
 	wire_put_str(ret, s->function);
 	wire_put(ret, s->kind);
 	wire_put(ret, s->role);
+	wire_put(ret, s->shape);
 	wire_put(ret, s->entry_va);
 	wire_put(ret, s->size_bytes);
 	wire_put(ret, s->off);
@@ -141,6 +143,14 @@ static enum probe_kind take_kind(struct wire *w)
 	return kind;
 }
 
+static uint64_t take_shape(struct wire *w)
+{
+	uint64_t shape = wire_u64(w);
+
+	w->bad |= (shape & ~COOKIE_SHAPE_MASK) != 0;
+	return shape;
+}
+
 static void hazards_read(struct wire *w, struct hazards *h)
 {
 	for (int i = 0; i < HAZARD_KINDS; i++) {
@@ -158,7 +168,7 @@ static void allocator_read(struct wire *w, const struct target *t, struct alloca
 	a->used = wire_bool(w);
 	a->evidence = take_words(w);
 	a->warning = take_words(w);
-	cnt = wire_cnt(w, 4 * sizeof(uint64_t));
+	cnt = wire_cnt(w, 5 * sizeof(uint64_t));
 	a->functions = calloc(cnt + 1, sizeof(*a->functions));
 	w->failed |= !a->functions;
 	for (; a->functions && a->functions_cnt < cnt && !w->bad; a->functions_cnt++) {
@@ -168,6 +178,7 @@ static void allocator_read(struct wire *w, const struct target *t, struct alloca
 		fn->kind = take_kind(w);
 		fn->va = wire_u64(w);
 		fn->size_bytes = wire_u64(w);
+		fn->shape = take_shape(w);
 	}
 }
 
@@ -211,6 +222,7 @@ static void site_read(struct wire *w, const struct target *t, struct plan *p)
 	s->function = take_names(w);
 	s->kind = take_kind(w);
 	s->role = wire_max(w, PLAN_ROLES - 1);
+	s->shape = take_shape(w);
 	s->entry_va = wire_u64(w);
 	s->size_bytes = wire_u64(w);
 	s->off = wire_u64(w);
@@ -225,7 +237,7 @@ static void site_read(struct wire *w, const struct target *t, struct plan *p)
 	free(text);
 	reason_read(w, p, s);
 	/* a return probe on what throws would kill */
-	w->bad |= (s->role == PLAN_ENTRY) != (s->kind == PROBE_FREE) || (s->role >= PLAN_BEGIN) != probe_by_rets(s->kind);
+	w->bad |= (s->role == PLAN_ENTRY) != probe_ends(s->kind) || (s->role >= PLAN_BEGIN) != probe_by_rets(s->kind);
 	if (w->bad)
 		return;
 	s->addr = target_addr(s->module, s->entry_va + s->insn.delta_bytes);
@@ -249,7 +261,7 @@ static void plan_read(struct wire *w, const struct target *t, struct plan *p)
 
 	p->refusal = take_words(w);
 	notes_read(w, p);
-	cnt = wire_cnt(w, 12 * sizeof(uint64_t));
+	cnt = wire_cnt(w, 13 * sizeof(uint64_t));
 	p->sites = calloc(cnt + 1, sizeof(*p->sites));
 	p->reasons = calloc(cnt + 1, sizeof(*p->reasons));
 	w->failed |= !p->sites || !p->reasons;
