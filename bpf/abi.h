@@ -28,13 +28,17 @@ enum probe_kind {
 	PROBE_NEW,		/* p = f(size): operator new; may throw */
 	PROBE_ACQUIRE,		/* what a user calls a pair: see the cookie */
 	PROBE_RELEASE,
+	PROBE_LOADED,		/* the dynamic linker has loaded or unloaded a library */
 	PROBE_KINDS,
 };
 
 /* Kinds that must have no return probe: see leak_pairs.bpf.c. */
 static inline int probe_by_rets(enum probe_kind kind) { return kind == PROBE_NEW || kind == PROBE_ACQUIRE; }
 /* Kinds of which the entry is all. */
-static inline int probe_ends(enum probe_kind kind) { return kind == PROBE_FREE || kind == PROBE_RELEASE; }
+static inline int probe_at_entry(enum probe_kind kind)
+{
+	return kind == PROBE_FREE || kind == PROBE_RELEASE || kind == PROBE_LOADED;
+}
 
 /*
  * The attach cookie of a site:
@@ -293,6 +297,13 @@ struct clock_state {
 	__u64 ns;		/* CLOCK_MONOTONIC */
 };
 
+#define LEAK_RANGES_MAX	64	/* allocator functions with a return probe */
+
+struct leak_range {
+	__u64 start, end;	/* addresses in the target */
+	__u64 domain;		/* see the cookie */
+};
+
 /* mm of leak_state that no process has. */
 #define MM_UNKNOWN	0ull	/* learned at the first hit */
 #define MM_GONE		1ull	/* the target called exec or exited: nothing is counted any more */
@@ -304,21 +315,19 @@ struct leak_state {
 	__u32 exited;		/* 1 after its last thread */
 	__u32 exit_code;	/* as wait(2) has it, valid with exited */
 	__u32 fork_cnt;		/* children that were given a copy of its memory, breakpoints included */
+	__u32 loaded_cnt;	/* times that the dynamic linker said that its list of libraries changes */
+	__u32 pad;
 	struct clock_state clock;	/* written by the program leak_clock */
 	__u32 drain_chunk;	/* the program leak_drain empties DRAIN_BUCKETS from here on */
 	__u32 drain_bucket;
 	__u32 drain_left;	/* and leaves so many blocks: no room, or in another's hands */
 	__u32 pad2;
+	/* Return addresses in here mean a call from within the allocator. The hull is one range around all. */
+	struct leak_range hull;
+	struct leak_range ranges[LEAK_RANGES_MAX];
 };
 #define DRAIN_BUCKETS	256u
-_Static_assert(sizeof(struct leak_state) == 120, "same layout on both sides");
-
-#define LEAK_RANGES_MAX	32	/* allocator functions with a return probe */
-
-struct leak_range {
-	__u64 start, end;	/* addresses in the target */
-	__u64 domain;		/* see the cookie */
-};
+_Static_assert(sizeof(struct leak_state) == 128 + 24 * (1 + LEAK_RANGES_MAX), "same layout on both sides");
 
 /* Fixed before loading. */
 struct leak_settings {
@@ -328,9 +337,6 @@ struct leak_settings {
 	__u32 no_stacks;	/* for benchmarks: every block is booked to one stack */
 	__u32 threads_domain;	/* its objects are threads, which end by themselves; 0 = there are none */
 	__u32 pad;
-	/* Return addresses in here mean a call from within the allocator. The hull is one range around all. */
-	struct leak_range hull;
-	struct leak_range ranges[LEAK_RANGES_MAX];
 };
 
 /* What the ring buffer of leak carries: only what is rare. Look at leak_state for the rest. */
@@ -339,6 +345,7 @@ enum leak_event_type {
 	LEAK_EVENT_EXEC,
 	LEAK_EVENT_EXIT,
 	LEAK_EVENT_FORK,	/* the first of its kind */
+	LEAK_EVENT_LOADED,
 };
 
 struct leak_event {

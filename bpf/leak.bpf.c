@@ -3,7 +3,7 @@
  * The programs of `leak` that every kernel takes.
  *
  * Hooks: leak_enter and leak_return at the allocators' entries and returns (uprobe.multi or perf links),
- * leak_free at frees (always), sched_process_exec and sched_process_exit for the end of the target, sched_process_fork
+ * leak_free at frees (always), leak_loaded where libraries are loaded, sched_process_exec and sched_process_exit for the end of the target, sched_process_fork
  * for its children.
  * Counts and misses: see leak.bpf.h. On kernels with uprobe.session, leak_session.bpf.c takes the place
  * of leak_enter and leak_return.
@@ -64,6 +64,29 @@ int leak_free(struct pt_regs *ctx)
 	return 0;
 }
 
+static __always_inline void say(enum leak_event_type type)
+{
+	struct leak_event event = { .type = type };
+
+	/* if there is no room, the state says it too */
+	bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);
+}
+
+/* The dynamic linker calls a function that does nothing before and after it changes its list of libraries (link.h, r_brk). */
+SEC("uprobe")
+int leak_loaded(struct pt_regs *ctx)
+{
+	struct leak_state *state = state_get();
+
+	USE_TASK_STACK(ctx);
+	if (!state || !is_target())
+		return 0;
+	count_entry(bpf_get_attach_cookie(ctx));
+	__sync_fetch_and_add(&state->loaded_cnt, 1);
+	say(LEAK_EVENT_LOADED);
+	return 0;
+}
+
 /* Whether the current task is a thread of the target, whatever its address space by now is. */
 static __always_inline bool is_target_process(void)
 {
@@ -71,14 +94,6 @@ static __always_inline bool is_target_process(void)
 
 	return !bpf_get_ns_current_pid_tgid(settings.pidns_dev, settings.pidns_ino, &ns, sizeof(ns)) &&
 	       ns.tgid == settings.pid;
-}
-
-static __always_inline void say(enum leak_event_type type)
-{
-	struct leak_event event = { .type = type };
-
-	/* if there is no room, the state says it too */
-	bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);
 }
 
 /* After exec the address space is another one and the old one's address may be given to anybody. */

@@ -333,14 +333,19 @@ static __always_inline bool call_leave(struct leak_call *call, __u64 kind, __u64
 	return false;
 }
 
-/* Whether an address lies in a function of this domain whose return is probed as well. */
+/* Whether an address lies in a function of this domain whose return is probed as well. User space changes the ranges. */
 static __always_inline bool is_nested(__u64 addr, __u32 domain)
 {
-	if (addr < settings.hull.start || addr >= settings.hull.end)
+	struct leak_state *state = state_get();
+
+	if (!state || addr < state->hull.start || addr >= state->hull.end)
 		return false;
-	for (int i = 0; i < LEAK_RANGES_MAX; i++)
-		if (addr >= settings.ranges[i].start && addr < settings.ranges[i].end && settings.ranges[i].domain == domain)
+	for (int i = 0; i < LEAK_RANGES_MAX; i++) {
+		const struct leak_range *r = &state->ranges[i];
+
+		if (addr >= r->start && addr < r->end && r->domain == domain)
 			return true;
+	}
 	return false;
 }
 

@@ -67,7 +67,7 @@ refused middle 4 'is not where a function of pairs begins' --acquire "$(printf '
 plt=$(objdump -d -j .plt.sec -j .plt "$PROGRAMS/pairs" 2>/dev/null | awk '/<malloc@plt>:/ { print "0x" $1; exit }')
 refused plt 4 'PLT' --acquire "$plt" --release pool_put
 refused outside 4 'not in the code of pairs' --acquire 0x123456789 --release pool_put
-refused object 4 'no mapped file is libnope.so' --acquire a --release b --object libnope.so
+refused object 2 'needs them' --pairs fds --object libnope.so
 refused escapes 4 'no.*\\x1b\[31m' --acquire $'no\e[31m' --release pool_put
 refused no-release 2 'has no --release' --acquire pool_get
 refused no-acquire 2 'behind the --acquire' --release pool_put

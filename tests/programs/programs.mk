@@ -14,7 +14,7 @@ HAVECXX  := $(shell command -v $(CXX))
 
 PROGRAMS := pairs server libcache.so libsession.so ledger grow edges mortal forks deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
-PROGRAMS += plugins plugin-red.so plugin-blue.so
+PROGRAMS += plugins plugin-red.so plugin-blue.so plugin-own.so
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)
 PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl unwindlab-musl) $(if $(HAVECXX),newthrow newsites) $(if $(CXX32),tiny32)
 
@@ -41,6 +41,8 @@ $(P)/plugin-red.so $(P)/plugin-blue.so: $(P)/plugin-%.so: tests/programs/plugin.
 	$(call pcc,$(CC) -shared -fPIC,-O2 -fomit-frame-pointer $(PLUGIN_$*))
 PLUGIN_red  := -DNAME=red -DFRAME_BYTES=200 -DBLOCK_BYTES=1000
 PLUGIN_blue := -DNAME=blue -DFRAME_BYTES=1000 -DBLOCK_BYTES=1001
+$(P)/plugin-own.so: tests/programs/plugin_own.c $(PMAKE)
+	$(call pcc,$(CC) -shared -fPIC,-O2 -fomit-frame-pointer)
 $(P)/plugins: tests/programs/plugins.c $(PMAKE)
 	$(call pcc,$(CC),-ldl)
 

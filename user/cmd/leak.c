@@ -122,7 +122,10 @@ struct leak_run {
 	struct selftest selftest;
 	struct rows rows;
 	bool rows_opened;
+	uint64_t unseen_cnt;	/* sites without a breakpoint */
 	struct leak_view view;
+	struct plan **later;	/* plans that brought sites which the first one did not have */
+	size_t later_cnt;
 	int err;	/* of writing the result */
 };
 
@@ -131,23 +134,79 @@ static bool wants_table(const struct leak_run *run)
 	return run->args->format == 0;
 }
 
-static void on_started(struct session *s, void *ctx)
+static uint64_t clock_ns(void)
 {
-	struct leak_run *run = ctx;
-	size_t *missing = NULL;
-	int cnt;
+	struct timespec ts;
 
-	log_info("attached to %zu sites of process %d by %s; every allocation counts from now on", run->plan->sites_cnt,
-		 (int)run->target->pid, leak_source.attached_by(s->source));
-	cnt = attach_verify(run->plan, run->target, &missing);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* Each site is read back. */
+static void sites_verify(struct leak_run *run, const struct plan *plan)
+{
+	size_t *missing = NULL;
+	int cnt = attach_verify(plan, run->target, &missing);
+
 	if (cnt > 0)
-		profile_loss_set(run->profile, "sites without a breakpoint: their calls are not seen", cnt);
+		run->unseen_cnt += cnt;
+	if (cnt > 0)
+		profile_loss_set(run->profile, "sites without a breakpoint: their calls are not seen", run->unseen_cnt);
 	for (int i = 0; i < cnt; i++)
 		log_warn("no breakpoint at %s+%u in the process: calls of it are not seen (huge or remapped text)",
-			 run->plan->sites[missing[i]].function, run->plan->sites[missing[i]].insn.delta_bytes);
+			 plan->sites[missing[i]].function, plan->sites[missing[i]].insn.delta_bytes);
 	if (cnt < 0 && target_is_alive(run->target))
 		log_warn("the sites could not be read back: %s", strerror(-cnt));
 	free(missing);
+}
+
+/* Keeps a plan that probes refer to. */
+static int plan_keep(struct leak_run *run, struct plan *plan)
+{
+	struct plan **more = realloc(run->later, (run->later_cnt + 1) * sizeof(struct plan *));
+
+	if (!more)
+		return -ENOMEM;
+	run->later = more;
+	more[run->later_cnt++] = plan;
+	return 0;
+}
+
+/* A library that was loaded may bring what is to be probed; one that was unloaded takes it away. */
+static void on_mapped(struct session *s, void *ctx)
+{
+	struct leak_run *run = ctx;
+	uint64_t begin_ns = clock_ns();
+	struct plan *plan = NULL;
+	size_t added = 0;
+	int err = leak_plan_again(s, run->args->pairs.cnt ? &run->args->pairs : NULL, &plan);
+
+	if (!err)
+		err = plan_keep(run, plan);
+	if (err) {
+		log_debug("looking for sites in what was mapped: %s", strerror(-err));
+		plan_free(plan);
+		return;
+	}
+	err = leak_attach_more(s->source, plan, &added);
+	if (err && err != -ESHUTDOWN && target_is_alive(run->target))
+		log_warn("attaching to what was loaded: %s", strerror(-err));
+	if (!added)
+		run->later[--run->later_cnt] = plan_free(plan);
+	else
+		log_info("attached to %zu more sites in what process %d has loaded", added, (int)run->target->pid);
+	if (added)
+		sites_verify(run, plan);
+	log_debug("looked through what was mapped in %.0f ms", (clock_ns() - begin_ns) / 1e6);
+}
+
+static void on_started(struct session *s, void *ctx)
+{
+	struct leak_run *run = ctx;
+
+	log_info("attached to %zu sites of process %d by %s; every allocation counts from now on", run->plan->sites_cnt,
+		 (int)run->target->pid, leak_source.attached_by(s->source));
+	sites_verify(run, run->plan);
 	run->err = rows_open(&run->rows, run->profile, run->args->raw, s->start_ns);
 	run->rows_opened = !run->err;
 }
@@ -229,6 +288,7 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 		.max_memory_bytes = run->args->max_memory,
 		.min_size_bytes = run->args->min_size,
 		.older_ns = run->args->older_ns,
+		.pairs = run->args->pairs.cnt != 0,
 		.threads_domain = leak_pairs_threads(&run->args->pairs),
 	};
 	const struct session_config config = {
@@ -243,6 +303,7 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 		.duration_ns = left_ns,
 		.max_overhead_percent = run->args->max_overhead,
 		.started = on_started,
+		.mapped = on_mapped,
 		.before = on_before,
 		.after = on_after,
 		.ctx = run,
@@ -265,6 +326,9 @@ static void run_close(struct leak_run *run)
 		rows_close(&run->rows);
 	profile_free(run->profile);
 	plan_free(run->plan);
+	for (size_t i = 0; i < run->later_cnt; i++)
+		plan_free(run->later[i]);
+	free(run->later);
 	allocators_free(run->allocators);
 }
 
@@ -314,6 +378,8 @@ static int run_once(const struct leak_args *args, struct worker *w, struct targe
 		goto out;
 	}
 	run.view.rows = &run.rows;
+	if (!args->pairs.cnt)
+		survey_mark_plain(t, run.allocators);
 	target_memory_read(t, &run.view.memory_start);
 	run.view.memory_now = run.view.memory_start;
 	code = run_session(&run, left_ns, &s);
@@ -321,14 +387,6 @@ static int run_once(const struct leak_args *args, struct worker *w, struct targe
 out:
 	run_close(&run);
 	return code;
-}
-
-static uint64_t clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
 /* The new program of a target that called exec, once it has mapped its allocator. */

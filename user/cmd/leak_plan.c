@@ -168,6 +168,35 @@ int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest
 	return code;
 }
 
+int leak_plan_again(struct session *s, const struct pairs *pairs, struct plan **ret)
+{
+	static const enum hazard_kind kinds[] = { HAZARD_GO, HAZARD_SANITIZER, HAZARD_PROFILER };
+	struct target *t = s->config->target;
+	const struct survey_options options = options_of(pairs);
+	struct survey more = { .allocators = NULL };
+	struct survey_run *run;
+	int err = survey_begin(t, &options, &run);
+
+	if (err)
+		return err;
+	survey_set_pump(run, session_pump_fd(s), session_pump, s);
+	err = survey_finish(run, &more);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !err; i++)
+		if (more.hazards.found[kinds[i]])
+			err = log_error(-EOPNOTSUPP, "what process %d has loaded is not probed: return probes could kill it (%s)",
+					(int)t->pid, more.hazards.detail[kinds[i]]);
+	if (!err && !pairs)
+		survey_mark_plain(t, more.allocators);
+	if (!err && more.plan->refusal)
+		err = -ENOENT;
+	if (!err) {
+		*ret = more.plan;
+		more.plan = NULL;
+	}
+	survey_free(&more);
+	return err;
+}
+
 static double site_price(const struct plan_site *s, const struct trap_price *price)
 {
 	return (s->insn.emulated ? price->trap_ns : price->stepped_ns) + (s->role == PLAN_CALL ? price->return_ns : 0);

@@ -5,6 +5,7 @@
 #ifndef CMD_LEAK_PLAN_H
 #define CMD_LEAK_PLAN_H
 
+#include "cmd/session.h"
 #include "target/allocator.h"
 #include "trace/plan.h"
 #include "trace/selftest.h"
@@ -22,6 +23,12 @@ int leak_survey(const struct target *t, const struct pairs *pairs, struct survey
  */
 int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest *ret_selftest, struct allocators **ret_allocators,
 	      struct plan **ret_plan);
+
+/*
+ * A plan of the same target, which has mapped or unmapped something, while the session goes on. Negative errno, without a
+ * word; -EOPNOTSUPP (said): what it has loaded makes probes dangerous.
+ */
+int leak_plan_again(struct session *s, const struct pairs *pairs, struct plan **ret);
 
 /* Prints a plan to stdout. The exit code. */
 int leak_plan_print(const struct plan *p, const struct allocators *a, const struct selftest *st);

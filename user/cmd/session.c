@@ -17,6 +17,8 @@
 #define TICK_PERIOD_NS	1000000000ull
 #define CODE_PERIOD_NS	100000000ull
 #define RENEW_PAUSES	20	/* as long as it took */
+#define MAPPED_PAUSES	4	/* the same for config->mapped */
+#define SETTLED_NS	1000000000ull	/* by then the dynamic linker has bound what it has loaded */
 
 enum wake {
 	/* in the order of handling: what ends the run comes before one more snapshot */
@@ -195,11 +197,31 @@ static void target_renew(struct session *s)
 	const struct session_config *c = s->config;
 	uint64_t begin_ns = clock_ns();
 
+	int changed;
+
 	if (!c->target || begin_ns < s->renew_ns || !c->type->misses_code(s->source))
 		return;
-	if (target_refresh(c->target) >= 0)
+	changed = target_refresh(c->target);
+	if (changed >= 0)
 		c->type->on_target(s->source);
+	if (changed > 0)
+		s->mapped_due = true;
 	s->renew_ns = clock_ns() + RENEW_PAUSES * (clock_ns() - begin_ns);
+}
+
+/* What it has mapped may be of interest to who runs the session. */
+static void target_mapped(struct session *s)
+{
+	const struct session_config *c = s->config;
+	uint64_t begin_ns = clock_ns();
+	bool settles = s->settled_ns && begin_ns >= s->settled_ns;
+
+	if (!c->target || !c->mapped || (!s->mapped_due && !settles) || begin_ns < s->mapped_ns)
+		return;
+	s->settled_ns = s->mapped_due ? begin_ns + SETTLED_NS : 0;
+	s->mapped_due = false;
+	c->mapped(s, c->ctx);
+	s->mapped_ns = clock_ns() + MAPPED_PAUSES * (clock_ns() - begin_ns);
 }
 
 static void target_life(struct session *s)
@@ -251,6 +273,8 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 	case WAKE_SOURCE:
 		target_life(s);
 		target_renew(s);
+		if (s->end == SESSION_RUNNING)
+			target_mapped(s);
 		return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
 	case WAKE_TARGET:
 		target_life(s);
@@ -262,8 +286,10 @@ static int on_wake(struct session *s, enum wake wake, const struct loop *l)
 	default:
 		if (read(l->fds[wake], &ticks, sizeof(ticks)) < 0)
 			return 0;
-		if (wake == WAKE_CODE)
+		if (wake == WAKE_CODE) {
 			target_renew(s);
+			target_mapped(s);
+		}
 		if (wake == WAKE_TICK) {
 			if (s->config->target)
 				meter_update(s);
@@ -295,9 +321,9 @@ static int loop_run(struct session *s, const struct loop *l)
 }
 
 /* While the worker reads a large file, what the source sends must not be lost, and its price not be forgotten. */
-static void pump(void *ctx)
+void session_pump(void *session)
 {
-	struct session *s = ctx;
+	struct session *s = session;
 	uint64_t now = clock_ns();
 
 	progress_tick(&s->progress);
@@ -309,6 +335,11 @@ static void pump(void *ctx)
 		if (s->end == SESSION_BRAKE)	/* the file may take long, the probes are to come off now */
 			s->config->type->detach(s->source);
 	}
+}
+
+int session_pump_fd(const struct session *s)
+{
+	return s->config->type->fd(s->source);
 }
 
 static int session_attach(struct session *s)
@@ -390,9 +421,9 @@ int session_run(struct session *s, const struct session_config *config)
 	if (err)
 		goto out;
 	if (config->context.worker)
-		worker_set_pump(config->context.worker, config->type->fd(s->source), pump, s);
+		worker_set_pump(config->context.worker, config->type->fd(s->source), session_pump, s);
 	if (config->context.names_worker)
-		worker_set_pump(config->context.names_worker, config->type->fd(s->source), pump, s);
+		worker_set_pump(config->context.names_worker, config->type->fd(s->source), session_pump, s);
 	err = loop_fill(&l, s);
 	if (err) {
 		log_error(err, "preparing the session: %s", strerror(-err));

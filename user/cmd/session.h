@@ -40,6 +40,8 @@ struct session_config {
 	targets_check_fn *is_same;
 	/* Once, when everything is attached and counts. */
 	void (*started)(struct session *s, void *ctx);
+	/* When the target has mapped or unmapped files with code, and once more a second later; may be NULL. */
+	void (*mapped)(struct session *s, void *ctx);
 	/*
 	 * Before each snapshot, and after it when all frames have names; without a target some may still wait for theirs,
 	 * except in the last. `last`: the run has ended.
@@ -60,6 +62,9 @@ struct session {
 	uint64_t start_ns;	/* when everything counted, CLOCK_MONOTONIC */
 	uint64_t now_ns;	/* of the present snapshot */
 	uint64_t renew_ns;	/* not before then are the mappings read again */
+	bool mapped_due;	/* `mapped` is to be called, not before … */
+	uint64_t mapped_ns;
+	uint64_t settled_ns;	/* and once more at … 0 = not */
 	uint64_t pumped_ns;	/* when the meter was last read while the worker was waited for */
 	int64_t start_wall_s;	/* the start as wall clock time */
 };
@@ -76,6 +81,10 @@ void session_hold_signals(bool hold);
  */
 int session_run(struct session *s, const struct session_config *config);
 void session_close(struct session *s);
+
+/* What must go on while something else is waited for: for the pump of a worker, every 100 ms and when fd is readable. */
+void session_pump(void *session);
+int session_pump_fd(const struct session *s);
 
 /*
  * What was lost, on stderr, also with -q, and without it what is noted: for results that do not say it themselves.

@@ -33,6 +33,7 @@ struct source {
 	struct ring_buffer *rings;
 	bool forks;				/* it is known that the target does */
 	bool detached;
+	uint32_t loaded_seen;			/* state->loaded_cnt when mappings were last asked for */
 	struct books *books;
 
 	/* memory shared with the kernel */
@@ -66,34 +67,6 @@ static int on_leak_event(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-/* Where a return address means that an allocator function called another one. */
-static void settings_ranges(struct leak_settings *set, const struct plan *p)
-{
-	uint32_t cnt = 0;
-
-	for (size_t i = 0; i < p->sites_cnt; i++) {
-		const struct plan_site *site = &p->sites[i];
-		uint64_t start = target_addr(site->module, site->entry_va);
-
-		if ((site->role != PLAN_CALL && site->role != PLAN_BEGIN) || !site->size_bytes)
-			continue;
-		if (cnt == LEAK_RANGES_MAX) {
-			log_debug("more than %d allocator functions: calls from %s are not seen as nested",
-				  LEAK_RANGES_MAX, site->function);
-			continue;
-		}
-		/* a return address may be the end: the call was the last instruction */
-		set->ranges[cnt].start = start;
-		set->ranges[cnt].end = start + site->size_bytes;
-		set->ranges[cnt].domain = COOKIE_DOMAIN(site->shape);
-		if (!cnt || start < set->hull.start)
-			set->hull.start = start;
-		if (!cnt || set->ranges[cnt].end > set->hull.end)
-			set->hull.end = set->ranges[cnt].end;
-		cnt++;
-	}
-}
-
 static int settings_fill(struct source *s, struct leak_settings *set)
 {
 	struct target_ids ids;
@@ -111,7 +84,6 @@ static int settings_fill(struct source *s, struct leak_settings *set)
 		.no_stacks = s->options.no_stacks,
 		.threads_domain = s->options.threads_domain,
 	};
-	settings_ranges(set, s->ctx.plan);
 	return 0;
 }
 
@@ -153,7 +125,7 @@ static int load_programs(struct source *s)
 	int err = settings_fill(s, &set);
 
 	unwinder_fill(s, &stacks);
-	return err ? err : leak_programs_load(s->mode, &set, &stacks, &s->programs);
+	return err ? err : leak_programs_load(s->mode, &set, &stacks, s->options.pairs, &s->programs);
 }
 
 static int map_memory(int map_fd, size_t bytes, bool write, void *ret)
@@ -173,7 +145,11 @@ static int leak_on_target(struct source *s)
 
 static bool leak_misses_code(struct source *s)
 {
-	return unwinder_misses_code(&s->unwinder);
+	uint32_t loaded = __atomic_load_n(&s->state->loaded_cnt, __ATOMIC_RELAXED);
+	bool misses = unwinder_misses_code(&s->unwinder) || loaded != s->loaded_seen;
+
+	s->loaded_seen = loaded;
+	return misses;
 }
 
 static int open_maps(struct source *s)
@@ -309,6 +285,7 @@ static int leak_open(const struct source_context *ctx, const void *options, stru
 /* Attaches by s->mode. *ret_what: what failed. */
 static int attach_all(struct source *s, const char **ret_what)
 {
+	size_t added;
 	int err;
 
 	*ret_what = "watching the target's exec and exit";
@@ -316,7 +293,12 @@ static int attach_all(struct source *s, const char **ret_what)
 	if (err)
 		return err;
 	*ret_what = "attaching to the process";
-	return leak_programs_attach(s->programs, s->ctx.plan, s->ctx.target);
+	return leak_programs_attach(s->programs, s->ctx.plan, s->ctx.target, s->state, &added);
+}
+
+int leak_attach_more(struct source *s, const struct plan *plan, size_t *ret_added)
+{
+	return s->detached ? -ESHUTDOWN : leak_programs_attach(s->programs, plan, s->ctx.target, s->state, ret_added);
 }
 
 /* At the first fork: see leak_programs_spare_children(). */
@@ -329,7 +311,7 @@ static void on_forks(struct source *s)
 	s->forks = true;
 	if (s->mode == ATTACH_PERF)
 		return;
-	err = leak_programs_spare_children(s->programs, &s->ctx.plan, 1, s->ctx.target);
+	err = leak_programs_spare_children(s->programs, s->ctx.target, s->state);
 	if (!err)
 		log_info("process %d forks: attached by perf events from here on, which cost its children nothing",
 			 (int)s->ctx.target->pid);

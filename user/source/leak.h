@@ -21,6 +21,7 @@ struct leak_options {
 	uint64_t max_memory_bytes;	/* for the books */
 	uint64_t min_size_bytes;	/* smaller blocks are not booked */
 	uint64_t older_ns;		/* held counts only blocks that are at least so old; 0 = all */
+	bool pairs;			/* there are, or will be, sites of pairs: their programs are loaded at once */
 	uint32_t threads_domain;	/* the pair whose objects are threads; 0 = none */
 	bool no_stacks;			/* for benchmarks */
 	bool check_stacks;		/* for tests: remembered stacks are walked again and compared */
@@ -33,6 +34,12 @@ extern const struct source_type leak_source;
  * CLOCK_MONOTONIC; 0 = do not count, which saves reading the table of blocks.
  */
 void leak_set_cutoff(struct source *s, uint64_t cutoff_ns);
+
+/*
+ * Attaches to what a later plan of the same target has beside that of the context, and forgets files that are unmapped.
+ * *ret_added: new sites. The plan must live as long as the source. -ESHUTDOWN: it has been detached.
+ */
+int leak_attach_more(struct source *s, const struct plan *plan, size_t *ret_added);
 
 /* Counters that are no losses but explain the numbers, for -v: name and count, i from 0; false at the end. */
 bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt);

@@ -23,6 +23,12 @@
 #include "source/leak_programs.h"
 #include "source/loader.h"
 
+/* What was attached together. */
+struct site_set {
+	struct plan plan;		/* its own list of sites, of which all else is the plan's that they were taken from */
+	struct attach *attach;
+};
+
 struct leak_programs {
 	enum attach_mode mode;
 	struct leak_settings settings;
@@ -31,8 +37,8 @@ struct leak_programs {
 	struct leak_session_bpf *session;	/* NULL unless mode is or was ATTACH_SESSION */
 	struct leak_bpf *perf;			/* NULL until leak_programs_spare_children() */
 	struct leak_pairs_bpf *pairs[2];	/* for multi links, and for perf events; NULL until they are needed */
-	struct attach **attached;		/* in the order of attaching */
-	size_t attached_cnt;
+	struct site_set *sets;			/* in the order of attaching */
+	size_t sets_cnt;
 };
 
 static void constants_fill(const struct leak_programs *p, struct leak_bpf *skel)
@@ -44,7 +50,9 @@ static void constants_fill(const struct leak_programs *p, struct leak_bpf *skel)
 /* The types of the programs that are attached to the target; those that ATTACH_SESSION has elsewhere are left out. */
 static void programs_choose(struct leak_bpf *skel, enum attach_mode mode)
 {
-	struct bpf_program *const probes[] = { skel->progs.leak_enter, skel->progs.leak_return, skel->progs.leak_free };
+	struct bpf_program *const probes[] = {
+		skel->progs.leak_enter, skel->progs.leak_return, skel->progs.leak_free, skel->progs.leak_loaded,
+	};
 
 	bpf_program__set_autoload(skel->progs.leak_enter, mode != ATTACH_SESSION);
 	bpf_program__set_autoload(skel->progs.leak_return, mode != ATTACH_SESSION);
@@ -66,7 +74,30 @@ static int load_session(struct leak_programs *p)
 	return err ? err : leak_session_bpf__load(p->session);
 }
 
-static int load_all(struct leak_programs *p)
+static int load_pairs(struct leak_programs *p, enum attach_mode mode)
+{
+	struct leak_pairs_bpf **pairs = &p->pairs[mode == ATTACH_PERF];
+	int err;
+
+	*pairs = leak_pairs_bpf__open();
+	if (!*pairs)
+		return -errno;
+	memcpy((void *)&(*pairs)->rodata->settings, &p->settings, sizeof(p->settings));
+	UNWINDER_CONSTANTS(*pairs, &p->stacks);
+	bpf_program__set_expected_attach_type((*pairs)->progs.pair_enter, attach_type(mode));
+	bpf_program__set_expected_attach_type((*pairs)->progs.pair_ret, attach_type(mode));
+	bpf_program__set_expected_attach_type((*pairs)->progs.pair_release, attach_type(mode));
+	err = loader_share_maps((*pairs)->obj, p->skel->obj);
+	if (!err)
+		err = leak_pairs_bpf__load(*pairs);
+	if (err) {
+		leak_pairs_bpf__destroy(*pairs);
+		*pairs = NULL;
+	}
+	return err;
+}
+
+static int load_all(struct leak_programs *p, bool pairs)
 {
 	int err;
 
@@ -78,11 +109,13 @@ static int load_all(struct leak_programs *p)
 	err = unwinder_size(p->skel->obj, &p->stacks);
 	if (!err)
 		err = leak_bpf__load(p->skel);
-	return err || p->mode != ATTACH_SESSION ? err : load_session(p);
+	if (!err && p->mode == ATTACH_SESSION)
+		err = load_session(p);
+	return err || !pairs ? err : load_pairs(p, p->mode);
 }
 
 int leak_programs_load(enum attach_mode mode, const struct leak_settings *set, const struct unwinder_settings *stacks,
-		       struct leak_programs **ret)
+		       bool pairs, struct leak_programs **ret)
 {
 	struct leak_programs *p = calloc(1, sizeof(*p));
 	int err;
@@ -92,7 +125,7 @@ int leak_programs_load(enum attach_mode mode, const struct leak_settings *set, c
 	p->mode = mode;
 	p->settings = *set;
 	p->stacks = *stacks;
-	err = load_all(p);
+	err = load_all(p, pairs);
 	if (err)
 		leak_programs_free(p);
 	else
@@ -110,7 +143,6 @@ struct leak_programs *leak_programs_free(struct leak_programs *p)
 	leak_bpf__destroy(p->perf);
 	leak_session_bpf__destroy(p->session);
 	leak_bpf__destroy(p->skel);
-	free(p->attached);
 	free(p);
 	return NULL;
 }
@@ -150,29 +182,6 @@ int leak_programs_watch(struct leak_programs *p)
 	return 0;
 }
 
-static int load_pairs(struct leak_programs *p, enum attach_mode mode)
-{
-	struct leak_pairs_bpf **pairs = &p->pairs[mode == ATTACH_PERF];
-	int err;
-
-	*pairs = leak_pairs_bpf__open();
-	if (!*pairs)
-		return -errno;
-	memcpy((void *)&(*pairs)->rodata->settings, &p->settings, sizeof(p->settings));
-	UNWINDER_CONSTANTS(*pairs, &p->stacks);
-	bpf_program__set_expected_attach_type((*pairs)->progs.pair_enter, attach_type(mode));
-	bpf_program__set_expected_attach_type((*pairs)->progs.pair_ret, attach_type(mode));
-	bpf_program__set_expected_attach_type((*pairs)->progs.pair_release, attach_type(mode));
-	err = loader_share_maps((*pairs)->obj, p->skel->obj);
-	if (!err)
-		err = leak_pairs_bpf__load(*pairs);
-	if (err) {
-		leak_pairs_bpf__destroy(*pairs);
-		*pairs = NULL;
-	}
-	return err;
-}
-
 static bool has_pairs(const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->sites_cnt; i++)
@@ -193,48 +202,33 @@ static void programs_of(const struct leak_programs *p, enum attach_mode mode, st
 		.free_fd = bpf_program__fd(skel->progs.leak_free),
 		.begin_fd = pairs ? bpf_program__fd(pairs->progs.pair_enter) : -1,
 		.ret_fd = pairs ? bpf_program__fd(pairs->progs.pair_ret) : -1,
+		.loaded_fd = bpf_program__fd(skel->progs.leak_loaded),
 		.release_fd = pairs ? bpf_program__fd(pairs->progs.pair_release) : -1,
 	};
 }
 
-static int attach_by(struct leak_programs *p, enum attach_mode mode, const struct plan *plan, const struct target *t)
+/* Where a return address means that a probed function has called another one, by the mappings of now. */
+static void ranges_fill(const struct leak_programs *p, struct leak_state *state)
 {
-	struct attach **more = realloc(p->attached, (p->attached_cnt + 1) * sizeof(struct attach *));
-	struct attach_programs progs;
-	int err = 0;
+	struct leak_range hull = { 0 };
+	uint32_t cnt = 0;
 
-	if (!more)
-		return -ENOMEM;
-	p->attached = more;
-	if (has_pairs(plan) && !p->pairs[mode == ATTACH_PERF])
-		err = load_pairs(p, mode);
-	if (err)
-		return err;
-	programs_of(p, mode, &progs);
-	err = attach_plan(plan, t, mode, &progs, &p->attached[p->attached_cnt]);
-	if (!err)
-		p->attached_cnt++;
-	return err;
-}
+	for (size_t i = 0; i < p->sets_cnt; i++)
+		for (size_t n = 0; n < p->sets[i].plan.sites_cnt && cnt < LEAK_RANGES_MAX; n++) {
+			const struct plan_site *s = &p->sets[i].plan.sites[n];
+			struct leak_range r = { .start = target_addr(s->module, s->entry_va), .domain = COOKIE_DOMAIN(s->shape) };
 
-int leak_programs_attach(struct leak_programs *p, const struct plan *plan, const struct target *t)
-{
-	return attach_by(p, p->mode, plan, t);
-}
-
-/* Those from `first` on, before `end`: in the other order, so that no block is seen born whose death could be missed. */
-static void detach_some(struct leak_programs *p, size_t first, size_t end)
-{
-	for (size_t i = end; i > first; i--)
-		attach_free(p->attached[i - 1]);
-	memmove(&p->attached[first], &p->attached[end], (p->attached_cnt - end) * sizeof(struct attach *));
-	p->attached_cnt -= end - first;
-}
-
-void leak_programs_detach(struct leak_programs *p)
-{
-	if (p->attached_cnt)
-		detach_some(p, 0, p->attached_cnt);
+			if ((s->role != PLAN_CALL && s->role != PLAN_BEGIN) || !s->size_bytes)
+				continue;
+			r.end = r.start + s->size_bytes + 1;	/* a return address may be the end: the call was the last instruction */
+			state->ranges[cnt++] = r;
+			hull.start = cnt == 1 || r.start < hull.start ? r.start : hull.start;
+			hull.end = r.end > hull.end ? r.end : hull.end;
+		}
+	/* programs are reading: an empty range is none, and the hull covers the old ones until all are there */
+	while (cnt < LEAK_RANGES_MAX)
+		state->ranges[cnt++] = (struct leak_range){ 0 };
+	state->hull = hull;
 }
 
 static int load_perf(struct leak_programs *p)
@@ -256,20 +250,129 @@ static int load_perf(struct leak_programs *p)
 	return err;
 }
 
-int leak_programs_spare_children(struct leak_programs *p, const struct plan *const *plans, size_t plans_cnt,
-				 const struct target *t)
+/* Adds a set with these sites, whose list it takes over. */
+static int set_attach(struct leak_programs *p, enum attach_mode mode, struct plan_site *sites, size_t sites_cnt,
+		      const struct target *t, struct leak_state *state)
 {
-	size_t old_cnt = p->attached_cnt;
+	struct site_set *more = realloc(p->sets, (p->sets_cnt + 1) * sizeof(*more)), *set;
+	struct attach_programs progs;
+	int err = more ? 0 : -ENOMEM;
+
+	if (more)
+		p->sets = more;
+	if (!err) {
+		set = &p->sets[p->sets_cnt];
+		*set = (struct site_set){ .plan = { .sites = sites, .sites_cnt = sites_cnt } };
+		if (has_pairs(&set->plan) && !p->pairs[mode == ATTACH_PERF])
+			err = load_pairs(p, mode);
+	}
+	if (!err) {
+		programs_of(p, mode, &progs);
+		p->sets_cnt++;
+		ranges_fill(p, state);	/* before a nested call can be met */
+		err = attach_plan(&set->plan, t, mode, &progs, &set->attach);
+		if (err) {
+			p->sets_cnt--;
+			ranges_fill(p, state);
+		}
+	}
+	if (err)
+		free(sites);
+	return err;
+}
+
+/* Sets [first, end): in the other order, so that no block is seen born whose death could be missed. */
+static void sets_detach(struct leak_programs *p, size_t first, size_t end)
+{
+	for (size_t i = end; i > first; i--) {
+		attach_free(p->sets[i - 1].attach);
+		free(p->sets[i - 1].plan.sites);
+	}
+	if (end < p->sets_cnt)
+		memmove(&p->sets[first], &p->sets[end], (p->sets_cnt - end) * sizeof(*p->sets));
+	p->sets_cnt -= end - first;
+}
+
+void leak_programs_detach(struct leak_programs *p)
+{
+	sets_detach(p, 0, p->sets_cnt);
+	free(p->sets);
+	p->sets = NULL;
+}
+
+static bool is_attached(const struct leak_programs *p, const struct plan_site *site)
+{
+	for (size_t i = 0; i < p->sets_cnt; i++)
+		for (size_t n = 0; n < p->sets[i].plan.sites_cnt; n++) {
+			const struct plan_site *s = &p->sets[i].plan.sites[n];
+
+			if (s->module == site->module && s->off == site->off && s->kind == site->kind && s->role == site->role &&
+			    s->shape == site->shape)
+				return true;
+		}
+	return false;
+}
+
+/* Sites of files that were unmapped. If a file comes again its sites are new ones. */
+static void sites_forget(struct leak_programs *p, const struct target *t)
+{
+	for (size_t i = 0; i < p->sets_cnt; i++) {
+		struct plan *plan = &p->sets[i].plan;
+		size_t out = 0;
+
+		for (size_t n = 0; n < plan->sites_cnt; n++) {
+			if (target_module_is_mapped(t, plan->sites[n].module))
+				plan->sites[out++] = plan->sites[n];
+			else
+				attach_forget(p->sets[i].attach, plan->sites[n].module);
+		}
+		plan->sites_cnt = out;
+	}
+}
+
+int leak_programs_attach(struct leak_programs *p, const struct plan *plan, const struct target *t, struct leak_state *state,
+			 size_t *ret_added)
+{
+	struct plan_site *sites = calloc(plan->sites_cnt + 1, sizeof(*sites));
+	size_t cnt = 0;
+	int err = 0;
+
+	if (!sites)
+		return -ENOMEM;
+	sites_forget(p, t);
+	for (size_t i = 0; i < plan->sites_cnt; i++)
+		if (!is_attached(p, &plan->sites[i]))
+			sites[cnt++] = plan->sites[i];
+	if (cnt)
+		err = set_attach(p, p->mode, sites, cnt, t, state);
+	else
+		free(sites);
+	ranges_fill(p, state);	/* what is mapped again may be elsewhere */
+	if (!err)
+		*ret_added = cnt;
+	return err;
+}
+
+int leak_programs_spare_children(struct leak_programs *p, const struct target *t, struct leak_state *state)
+{
+	size_t old_cnt = p->sets_cnt;
 	int err = load_perf(p);
 
 	/* what both see is booked once: see book_birth(), and a block that is gone cannot go again */
-	for (size_t i = 0; i < plans_cnt && !err; i++)
-		err = attach_by(p, ATTACH_PERF, plans[i], t);
+	for (size_t i = 0; i < old_cnt && !err; i++) {
+		const struct plan *plan = &p->sets[i].plan;
+		struct plan_site *sites = calloc(plan->sites_cnt + 1, sizeof(*sites));
+
+		if (sites)
+			memcpy(sites, plan->sites, plan->sites_cnt * sizeof(*sites));
+		err = sites ? set_attach(p, ATTACH_PERF, sites, plan->sites_cnt, t, state) : -ENOMEM;
+	}
 	if (err) {
-		detach_some(p, old_cnt, p->attached_cnt);
+		sets_detach(p, old_cnt, p->sets_cnt);
 		return err;
 	}
-	detach_some(p, 0, old_cnt);
+	sets_detach(p, 0, old_cnt);
+	ranges_fill(p, state);
 	p->mode = ATTACH_PERF;
 	return 0;
 }

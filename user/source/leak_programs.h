@@ -15,9 +15,12 @@
 struct bpf_object;
 struct leak_programs;
 
-/* Loads them, with maps of their own. Errors are the kernel's. */
+/*
+ * Loads them, with maps of their own; those for pairs as well if they are sure to be needed: later they would take a tenth
+ * of a second. Errors are the kernel's.
+ */
 int leak_programs_load(enum attach_mode mode, const struct leak_settings *set, const struct unwinder_settings *stacks,
-		       struct leak_programs **ret);
+		       bool pairs, struct leak_programs **ret);
 /* Detaches as well. */
 struct leak_programs *leak_programs_free(struct leak_programs *p);
 
@@ -29,14 +32,18 @@ int leak_programs_run_fd(const struct leak_programs *p, const char *name);
 
 /* What the target's life tells (exec, fork, exit, what it maps): before anything else is attached. */
 int leak_programs_watch(struct leak_programs *p);
-/* Puts probes on all sites of a plan, beside those that are there. On failure none of these is left. */
-int leak_programs_attach(struct leak_programs *p, const struct plan *plan, const struct target *t);
 /*
- * From ATTACH_SESSION or ATTACH_MULTI to ATTACH_PERF, where it is now attached: plans are those that it is attached
- * to. Nothing is missed, since the new probes are there before the old ones go. On failure the old ones stay.
+ * Puts probes on the sites of a plan that have none, and forgets those of files that are not mapped any more. *ret_added:
+ * how many are new. On failure none of these is left. The plan must live as long as they do. state: the programs' own,
+ * whose ranges follow.
  */
-int leak_programs_spare_children(struct leak_programs *p, const struct plan *const *plans, size_t plans_cnt,
-				 const struct target *t);
+int leak_programs_attach(struct leak_programs *p, const struct plan *plan, const struct target *t, struct leak_state *state,
+			 size_t *ret_added);
+/*
+ * From ATTACH_SESSION or ATTACH_MULTI to ATTACH_PERF, where it is now attached. Nothing is missed, since the new probes
+ * are there before the old ones go. On failure the old ones stay.
+ */
+int leak_programs_spare_children(struct leak_programs *p, const struct target *t, struct leak_state *state);
 /* The way that the probes are attached now. */
 enum attach_mode leak_programs_mode(const struct leak_programs *p);
 /* Takes the probes off, in the other order. */

@@ -73,7 +73,7 @@ int allocators_find(const struct target *t, const struct images *images, struct 
 		return -ENOMEM;
 	err = import_words_read(t, images, &words);
 	for (size_t i = 0; i < t->modules_cnt && !err; i++)
-		if (images_of(images, t->modules[i]))
+		if (images_of(images, t->modules[i]) && !t->modules[i]->is_plain)
 			err = candidates_scan(t->modules[i], images_of(images, t->modules[i]), &words, &c);
 	if (!err)
 		err = candidates_judge(&c, &words);
@@ -107,6 +107,7 @@ struct allocators *allocators_free(struct allocators *a)
 	}
 	free(a->list);
 	free(a->missing);
+	free(a->awaited);
 	free(a);
 	return NULL;
 }

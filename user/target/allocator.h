@@ -38,6 +38,7 @@ struct allocators {
 	size_t cnt;
 	/* NULL, or why nothing may be found: a stripped static executable … one line */
 	char *missing;
+	char *awaited;		/* NULL, or the file that will have what is looked for, once it is loaded */
 };
 
 /* In a process without privileges: it parses files. */

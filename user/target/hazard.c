@@ -219,7 +219,7 @@ static void find_in_modules(const struct target *t, const struct images *images,
 
 		if (is_sanitizer_path(m->path))
 			finding_add(f, HAZARD_SANITIZER, "a sanitizer is mapped: ", path_base(m->path));
-		if (!img)
+		if (!img || m->is_plain)
 			continue;
 		image_each_symbol(img, search_symbol, &s);
 		if (s.sanitizer)

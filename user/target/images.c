@@ -25,7 +25,7 @@ int images_open(const struct target *t, struct images **ret)
 		const struct target_module *m = t->modules[i];
 
 		/* it may have been cut short meanwhile: then it is none any more */
-		if (m->facts.is_elf && !m->is_vdso)
+		if (m->facts.is_elf && !m->is_vdso && target_module_is_mapped(t, m))
 			err = image_open(m->fd, &images->list[i]);
 	}
 	if (err == -ENOMEM || err == -EPERM) {

@@ -13,7 +13,7 @@ struct images;
 /* Opens those that the worker has called ELF files. -ENOMEM, -EPERM (image_forbid()). */
 int images_open(const struct target *t, struct images **ret);
 struct images *images_free(struct images *images);
-/* NULL: the module is no ELF file that we read, or the vdso, where nobody looks for an allocator. */
+/* NULL: the module is no ELF file that we read, not mapped any more, or the vdso, where nobody looks for an allocator. */
 const struct image *images_of(const struct images *images, const struct target_module *m);
 
 #endif

@@ -340,6 +340,14 @@ bool target_module_changed(const struct target_module *m)
 		st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec != m->mtime_ns);
 }
 
+bool target_module_is_mapped(const struct target *t, const struct target_module *m)
+{
+	for (size_t i = 0; i < t->mappings_cnt; i++)
+		if (t->mappings[i].module == m && !t->mappings[i].gone)
+			return true;
+	return false;
+}
+
 int modules_assign(struct target *t, struct target_mapping *maps, size_t cnt)
 {
 	for (size_t i = 0; i < cnt; i++) {

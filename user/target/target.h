@@ -41,6 +41,7 @@ struct target_module {
 	bool deleted;
 	bool is_exe;
 	bool is_vdso;		/* [vdso]: fd is a copy of its memory */
+	bool is_plain;		/* its symbols were looked at: no allocator and no danger in it; see survey_mark_plain() */
 	struct file_facts facts;
 	uint64_t size_bytes, mtime_ns;	/* of the file when it was opened; 0 when it was not */
 	uint64_t file_key;	/* a hash of what tells this file, as it is now, from others: for caches */
@@ -108,6 +109,8 @@ bool target_is_same_image(const struct target *t);
 int target_refresh(struct target *t);
 /* Whether its file was written over since it was opened: what is read from it now may not be what was mapped. */
 bool target_module_changed(const struct target_module *m);
+/* Whether code of it is mapped now. */
+bool target_module_is_mapped(const struct target *t, const struct target_module *m);
 /* Mapping that holds addr, the newest first; NULL when none does. */
 const struct target_mapping *target_mapping_at(const struct target *t, uint64_t addr);
 /*

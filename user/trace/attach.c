@@ -19,6 +19,7 @@ struct link {
 	int fd;
 	int event_fd;	/* ATTACH_PERF: the perf event, -1 else */
 	int rank;	/* links of one rank may go in any order */
+	const struct target_module *module;
 };
 
 struct attach {
@@ -151,7 +152,16 @@ int attach_one(enum attach_mode mode, int prog_fd, int file_fd, uint64_t off, ui
 			  &cookie64, 1, mode == ATTACH_MULTI && is_return, pid);
 }
 
-static int link_keep(struct attach *a, int rank, int fd, int event_fd)
+/* Sites that are attached together: of one rank (the order of attaching) in one file. */
+struct group {
+	const struct target_module *module;
+	int rank;
+	__u64 *offs;
+	__u64 *cookies;
+	__u32 cnt;
+};
+
+static int link_keep(struct attach *a, const struct group *g, int fd, int event_fd)
 {
 	struct link *links = realloc(a->links, (a->links_cnt + 1) * sizeof(*links));
 
@@ -162,26 +172,17 @@ static int link_keep(struct attach *a, int rank, int fd, int event_fd)
 		return -ENOMEM;
 	}
 	a->links = links;
-	a->links[a->links_cnt++] = (struct link){ .fd = fd, .event_fd = event_fd, .rank = rank };
+	a->links[a->links_cnt++] = (struct link){ .fd = fd, .event_fd = event_fd, .rank = g->rank, .module = g->module };
 	return 0;
 }
 
-/* Sites that are attached together: of one rank (the order of attaching) in one file. */
-struct group {
-	const struct target_module *module;
-	int rank;
-	__u64 *offs;
-	__u64 *cookies;
-	__u32 cnt;
-};
-
 /* What is attached together, in this order. */
-enum rank { RANK_FREE, RANK_RELEASE, RANK_MOVE, RANK_RET, RANK_BEGIN, RANK_CALL, RANKS };
+enum rank { RANK_LOADED, RANK_FREE, RANK_RELEASE, RANK_MOVE, RANK_RET, RANK_BEGIN, RANK_CALL, RANKS };
 
 static enum rank site_rank(const struct plan_site *s)
 {
 	if (s->role == PLAN_ENTRY)
-		return s->kind == PROBE_RELEASE ? RANK_RELEASE : RANK_FREE;
+		return s->kind == PROBE_LOADED ? RANK_LOADED : s->kind == PROBE_RELEASE ? RANK_RELEASE : RANK_FREE;
 	if (s->role == PLAN_RET)
 		return RANK_RET;
 	if (s->role == PLAN_BEGIN)
@@ -210,13 +211,13 @@ static int attach_program(struct attach *a, const struct group *g, const struct 
 	if (mode != ATTACH_PERF) {
 		fd = link_multi(mode == ATTACH_SESSION ? ATTACH_TYPE_SESSION : ATTACH_TYPE_MULTI, prog_fd,
 				g->module->fd, g->offs, g->cookies, g->cnt, is_return, t->pid);
-		return fd < 0 ? fd : link_keep(a, g->rank, fd, -1);
+		return fd < 0 ? fd : link_keep(a, g, fd, -1);
 	}
 	for (__u32 i = 0; i < g->cnt; i++) {
 		fd = link_perf(prog_fd, g->module->fd, g->offs[i], g->cookies[i], is_return, t->pid, &event_fd);
 		if (fd < 0)
 			return fd;
-		err = link_keep(a, g->rank, fd, event_fd);
+		err = link_keep(a, g, fd, event_fd);
 		if (err)
 			return err;
 	}
@@ -226,15 +227,16 @@ static int attach_program(struct attach *a, const struct group *g, const struct 
 static int attach_group(struct attach *a, const struct group *g, const struct target *t, enum attach_mode mode,
 			const struct attach_programs *progs)
 {
+	/* of what is probed at one place only */
+	const int *const fds[RANKS] = {
+		[RANK_LOADED] = &progs->loaded_fd, [RANK_FREE] = &progs->free_fd, [RANK_RELEASE] = &progs->release_fd,
+		[RANK_RET] = &progs->ret_fd, [RANK_BEGIN] = &progs->begin_fd,
+	};
 	enum attach_mode plain = mode == ATTACH_SESSION ? ATTACH_MULTI : mode;
 	int err;
 
-	if (g->rank == RANK_FREE)
-		return attach_program(a, g, t, plain, progs->free_fd, false);
-	if (g->rank == RANK_RELEASE)
-		return attach_program(a, g, t, plain, progs->release_fd, false);
-	if (g->rank == RANK_RET || g->rank == RANK_BEGIN)
-		return attach_program(a, g, t, plain, g->rank == RANK_RET ? progs->ret_fd : progs->begin_fd, false);
+	if (g->rank < RANK_MOVE || g->rank == RANK_RET || g->rank == RANK_BEGIN)
+		return attach_program(a, g, t, plain, *fds[g->rank], false);
 	if (mode == ATTACH_SESSION)
 		return attach_program(a, g, t, mode, progs->session_fd, false);
 	/* The return first: an entry whose return is not seen would leave its call behind. */
@@ -321,6 +323,38 @@ static void links_close(struct attach *a, size_t first, size_t end)
 	}
 	while (started)
 		pthread_join(threads[--started], NULL);
+}
+
+static void *link_close_and_free(void *arg)
+{
+	link_close(arg);
+	free(arg);
+	return NULL;
+}
+
+/* Nobody waits for the grace periods: in an unmapped file there is nothing left to be met. */
+static void link_drop(struct attach *a, size_t at)
+{
+	struct link *l = malloc(sizeof(*l));
+	pthread_t thread;
+
+	if (l)
+		*l = a->links[at];
+	if (!l)
+		link_close(&a->links[at]);
+	else if (pthread_create(&thread, NULL, link_close_and_free, l))
+		link_close_and_free(l);
+	else
+		pthread_detach(thread);
+	memmove(&a->links[at], &a->links[at + 1], (a->links_cnt - at - 1) * sizeof(*a->links));
+	a->links_cnt--;
+}
+
+void attach_forget(struct attach *a, const struct target_module *m)
+{
+	for (size_t i = a->links_cnt; i; i--)
+		if (a->links[i - 1].module == m)
+			link_drop(a, i - 1);
 }
 
 struct attach *attach_free(struct attach *a)

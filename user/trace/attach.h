@@ -39,6 +39,7 @@ struct attach_programs {
 	int begin_fd;		/* of functions without return probes, in all modes */
 	int ret_fd;
 	int release_fd;		/* of pairs */
+	int loaded_fd;		/* of the dynamic linker */
 };
 
 struct attach;
@@ -52,6 +53,8 @@ int attach_plan(const struct plan *p, const struct target *t, enum attach_mode m
 		const struct attach_programs *progs, struct attach **ret);
 /* Detaches, in the other order. */
 struct attach *attach_free(struct attach *a);
+/* Detaches from a file that is not mapped any more: its breakpoints are gone already. */
+void attach_forget(struct attach *a, const struct target_module *m);
 
 /*
  * Reads each site back from the process. Returns how many sites do not show a breakpoint, their indexes

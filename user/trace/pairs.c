@@ -27,6 +27,7 @@ struct search {
 	const struct images *images;
 	const struct pairs *pairs;
 	struct text why;	/* what is missing; empty while nothing is */
+	bool waits;		/* the object is not loaded yet */
 	/* of one function: */
 	const struct pair *pair;
 	const struct pair_function *fn;
@@ -192,12 +193,6 @@ static void why_absent(struct search *s, size_t files_cnt)
 {
 	const char *object = s->pairs->object;
 
-	if (!files_cnt && object) {
-		text_add(&s->why, "no mapped file is ");
-		text_add_safe(&s->why, object);
-		text_add(&s->why, " (--object; it may not be loaded yet)");
-		return;
-	}
 	text_printf(&s->why, object ? "the file of --object has no function " : "none of the %zu mapped files has a function ",
 		    files_cnt);
 	text_add_safe(&s->why, s->fn->name);
@@ -242,7 +237,9 @@ static int function_find(struct search *s)
 	}
 	if (r < 0 || s->why.len || s->pair->in_libc)
 		return r < 0 ? r : 0;
-	if (!s->found_cnt)
+	if (!files_cnt && s->pairs->object)
+		s->waits = true;
+	else if (!s->found_cnt)
 		why_absent(s, files_cnt);
 	else if (s->found_cnt > 1)
 		why_ambiguous(s);
@@ -325,6 +322,13 @@ int pairs_find(const struct target *t, const struct images *images, const struct
 	for (size_t i = 0; i < pairs->cnt && !err && !s->why.len; i++) {
 		s->pair = &pairs->list[i];
 		err = pair_find(s, a, i + 1);
+	}
+	if (!err && !s->why.len && s->waits) {
+		struct text object = { 0 };
+
+		text_add_safe(&object, pairs->object);
+		a->awaited = object.str;
+		err = object.failed ? -ENOMEM : 0;
 	}
 	if (!err && s->why.failed)
 		err = -ENOMEM;

@@ -37,7 +37,7 @@ struct pairs {
 
 /*
  * In a process without privileges: it parses files. What is not found, or more than once, is said in
- * allocators->missing, and then nothing else is in it. -ENOMEM.
+ * allocators->missing, and then nothing else is in it. An object that is not loaded yet is awaited. -ENOMEM.
  */
 int pairs_find(const struct target *t, const struct images *images, const struct pairs *pairs, struct allocators **ret);
 /* Frees what is in it. */

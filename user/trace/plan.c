@@ -232,6 +232,8 @@ static int plan_by_rets(struct planning *pl, const struct allocator_function *fn
 static unsigned int kind_args(enum probe_kind kind)
 {
 	switch (kind) {
+	case PROBE_LOADED:
+		return 0;
 	case PROBE_FREE:
 	case PROBE_MALLOC:
 	case PROBE_NEW:
@@ -275,7 +277,7 @@ static int plan_function(struct planning *pl, const struct allocator_function *f
 		return err;
 	if (probe_by_rets(fn->kind))
 		return plan_by_rets(pl, fn, &insn, code[insn.delta_bytes]);
-	return site_add(pl, fn, probe_ends(fn->kind) ? PLAN_ENTRY : PLAN_CALL, fn->va, &insn, code[insn.delta_bytes]);
+	return site_add(pl, fn, probe_at_entry(fn->kind) ? PLAN_ENTRY : PLAN_CALL, fn->va, &insn, code[insn.delta_bytes]);
 }
 
 static bool has_site(const struct planning *pl, const struct allocator_function *fn)
@@ -336,7 +338,7 @@ static int drop_stubs(struct planning *pl)
 /* What ends or moves a block must be seen; xallocx resizes in place. */
 static bool is_essential(enum probe_kind kind)
 {
-	return probe_ends(kind) || kind == PROBE_REALLOC || kind == PROBE_RALLOCX || kind == PROBE_REALLOCARRAY;
+	return probe_at_entry(kind) || kind == PROBE_REALLOC || kind == PROBE_RALLOCX || kind == PROBE_REALLOCARRAY;
 }
 
 static int plan_allocator(const struct target *t, const struct image *img, const struct allocator *a, struct plan *p)
@@ -408,6 +410,51 @@ static int plan_refuse(struct plan *p, const struct allocators *a)
 	return 0;
 }
 
+/* The function that the dynamic linker calls when it has loaded something: later libraries are found by it. */
+static int is_loader_hook(const struct image_symbol *sym, void *ctx)
+{
+	struct allocator_function *fn = ctx;
+
+	if (sym->type != IMAGE_FUNC || strcmp(sym->name, "_dl_debug_state"))
+		return 0;
+	fn->va = sym->va;
+	fn->size_bytes = sym->size;
+	return 1;
+}
+
+/* Behind all others: without any there is nothing to wait for. */
+static int plan_loader(const struct target *t, const struct images *images, struct plan *p)
+{
+	for (size_t i = 0; i < t->modules_cnt; i++) {
+		struct allocator_function fn = { .names = (char *)"_dl_debug_state", .kind = PROBE_LOADED };
+		const struct allocator a = { .family = "unknown", .module = t->modules[i], .functions = &fn, .functions_cnt = 1 };
+		const struct image *img = images_of(images, t->modules[i]);
+		/* glibc's ld.so; musl's is its libc */
+		bool may_be = !strncmp(module_base(t->modules[i]), "ld", 2) || !strncmp(module_base(t->modules[i]), "libc.", 5);
+
+		if (img && may_be && image_each_symbol(img, is_loader_hook, &fn) == 1)
+			return plan_allocator(t, img, &a, p);
+	}
+	return 0;
+}
+
+/* For a file that is to be probed when it is loaded. */
+static int plan_await(struct plan *p, const char *file)
+{
+	bool is_told = p->sites_cnt && p->sites[p->sites_cnt - 1].kind == PROBE_LOADED;
+	struct text words = { 0 };
+
+	text_printf(&words, is_told ? "%s is not loaded yet: its functions are probed when it is" :
+		    "%s is not loaded, and this process has no dynamic linker that would tell when it is", file);
+	if (is_told)
+		return plan_warn(p, &words);
+	if (words.failed)
+		return -ENOMEM;
+	sites_cut(p, 0);
+	p->refusal = words.str;
+	return 0;
+}
+
 static int plan_fill(const struct target *t, const struct images *images, const struct allocators *a, struct plan *p)
 {
 	int err = 0;
@@ -420,10 +467,14 @@ static int plan_fill(const struct target *t, const struct images *images, const 
 	}
 	if (!err && p->refusal)
 		sites_cut(p, 0);
-	else if (!err && !p->sites_cnt)
+	else if (!err && !p->sites_cnt && !a->awaited)
 		return plan_refuse(p, a);
 	if (!err && p->refusal)
 		return 0;
+	if (!err)
+		err = plan_loader(t, images, p);
+	if (!err && a->awaited)
+		err = plan_await(p, a->awaited);
 	if (!err && a->missing) {
 		struct text note = { 0 };
 

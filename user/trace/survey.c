@@ -128,6 +128,11 @@ int survey_begin(const struct target *t, const struct survey_options *options, s
 	return 0;
 }
 
+void survey_set_pump(struct survey_run *run, int pump_fd, void (*pump)(void *ctx), void *ctx)
+{
+	worker_set_pump(run->w, pump_fd, pump, ctx);
+}
+
 int survey_finish(struct survey_run *run, struct survey *ret)
 {
 	struct text reply = { 0 };
@@ -153,6 +158,18 @@ int survey_make(const struct target *t, const struct survey_options *options, st
 
 	*ret = (struct survey){ .allocators = NULL };
 	return err ? err : survey_finish(run, ret);
+}
+
+void survey_mark_plain(struct target *t, const struct allocators *found)
+{
+	for (size_t i = 0; i < t->modules_cnt; i++) {
+		bool has_one = false;
+
+		for (size_t n = 0; n < found->cnt; n++)
+			has_one |= found->list[n].module == t->modules[i];
+		/* one that could not be read, or was unmapped, was not looked at */
+		t->modules[i]->is_plain = !has_one && t->modules[i]->facts.is_elf && target_module_is_mapped(t, t->modules[i]);
+	}
 }
 
 void survey_free(struct survey *s)

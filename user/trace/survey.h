@@ -39,6 +39,8 @@ struct survey_run;
 int survey_begin(const struct target *t, const struct survey_options *options, struct survey_run **ret);
 int survey_finish(struct survey_run *run, struct survey *ret);
 void survey_abandon(struct survey_run *run);
+/* As worker_set_pump(), while survey_finish() waits. */
+void survey_set_pump(struct survey_run *run, int pump_fd, void (*pump)(void *ctx), void *ctx);
 
 /*
  * Both at once. The plan and the allocators live no longer than the target. What was found is handed out in any case; the caller
@@ -46,5 +48,11 @@ void survey_abandon(struct survey_run *run);
  */
 int survey_make(const struct target *t, const struct survey_options *options, struct survey *ret);
 void survey_free(struct survey *s);
+
+/*
+ * After a survey for allocators that found no danger in files: those without one need not be looked through again, which
+ * takes a fifth of a second for a file of 100 MB.
+ */
+void survey_mark_plain(struct target *t, const struct allocators *found);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  *	kinds of hazard: detail or NULL
- *	allocators: missing │ cnt │ each: module, family, used, evidence, warning │ cnt │ each function
+ *	allocators: missing │ awaited │ cnt │ each: module, family, used, evidence, warning │ cnt │ each function
  *	plan: refusal │ cnt │ notes │ how many of them are warnings │ cnt │ sites
  *
  * The writer may have been taken over by what it parsed. So: modules by number, families by name out of a list, names
@@ -69,6 +69,7 @@ void survey_write(const struct survey *s, struct text *ret)
 {
 	hazards_write(&s->hazards, ret);
 	wire_put_str(ret, s->allocators->missing);
+	wire_put_str(ret, s->allocators->awaited);
 	wire_put(ret, s->allocators->cnt);
 	for (size_t i = 0; i < s->allocators->cnt; i++)
 		allocator_write(&s->allocators->list[i], ret);
@@ -187,6 +188,7 @@ static void allocators_read(struct wire *w, const struct target *t, struct alloc
 	size_t cnt;
 
 	a->missing = take_words(w);
+	a->awaited = take_words(w);
 	cnt = wire_cnt(w, 6 * sizeof(uint64_t));
 	a->list = calloc(cnt + 1, sizeof(*a->list));
 	w->failed |= !a->list;
@@ -237,7 +239,7 @@ static void site_read(struct wire *w, const struct target *t, struct plan *p)
 	free(text);
 	reason_read(w, p, s);
 	/* a return probe on what throws would kill */
-	w->bad |= (s->role == PLAN_ENTRY) != probe_ends(s->kind) || (s->role >= PLAN_BEGIN) != probe_by_rets(s->kind);
+	w->bad |= (s->role == PLAN_ENTRY) != probe_at_entry(s->kind) || (s->role >= PLAN_BEGIN) != probe_by_rets(s->kind);
 	if (w->bad)
 		return;
 	s->addr = target_addr(s->module, s->entry_va + s->insn.delta_bytes);
