@@ -63,9 +63,9 @@ static int empty_load(int expected_attach_type)
 
 static void empty_close(struct attach_programs *p)
 {
-	const int fds[] = { p->session_fd, p->enter_fd, p->return_fd, p->free_fd };
+	const int fds[] = { p->session_fd, p->enter_fd, p->return_fd, p->free_fd, p->loaded_fd };
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 }
@@ -79,8 +79,10 @@ static int empty_open(struct attach_programs *p, enum attach_mode mode)
 		.enter_fd = empty_load(type),
 		.return_fd = empty_load(type),
 		.free_fd = empty_load(type),
+		.loaded_fd = empty_load(type),
 	};
-	if ((mode == ATTACH_SESSION && p->session_fd < 0) || p->enter_fd < 0 || p->return_fd < 0 || p->free_fd < 0)
+	if ((mode == ATTACH_SESSION && p->session_fd < 0) || p->enter_fd < 0 || p->return_fd < 0 || p->free_fd < 0 ||
+	    p->loaded_fd < 0)
 		return -EOPNOTSUPP;
 	return 0;
 }
@@ -123,7 +125,7 @@ static int lab_open(struct lab *lab, const char *program)
 	pid_t tgid;
 	int err;
 
-	*lab = (struct lab){ .empty = { -1, -1, -1, -1 } };
+	*lab = (struct lab){ .empty = { -1, -1, -1, -1, -1, -1, -1, -1 } };
 	err = victim_start(program, &lab->victim);
 	if (!err)
 		err = worker_start(&parser_service, &lab->worker);

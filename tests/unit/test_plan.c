@@ -70,7 +70,7 @@ static bool has_note(const struct plan *p, const char *part)
 static int rank(const struct plan_site *s)
 {
 	switch (s->kind) {
-	case PROBE_FREE: return 0;
+	case PROBE_FREE: case PROBE_LOADED: return 0;
 	case PROBE_REALLOC: case PROBE_RALLOCX: case PROBE_REALLOCARRAY: case PROBE_XALLOCX: return 1;
 	default: return s->role == PLAN_RET ? 2 : 3;
 	}
@@ -86,8 +86,8 @@ static void check_sites(const struct look *look)
 		uint64_t va = s->entry_va + s->insn.delta_bytes, off = 0;
 		unsigned char memory = 0, file = 0;
 
-		CHECK_EQ(s->role == PLAN_ENTRY, s->kind == PROBE_FREE);
-		CHECK_EQ(s->role == PLAN_CALL, s->kind != PROBE_FREE && s->kind != PROBE_NEW);
+		CHECK_EQ(s->role == PLAN_ENTRY, probe_at_entry(s->kind));
+		CHECK_EQ(s->role == PLAN_CALL, !probe_at_entry(s->kind) && !probe_by_rets(s->kind));
 		if (s->role == PLAN_RET)
 			CHECK(s->original == 0xc3 || s->original == 0xc2 || s->original == 0xf3 || s->original == 0xf2);
 		CHECK_EQ(s->addr, target_addr(s->module, va));
