@@ -24,6 +24,8 @@ PROGRAMS=${PROGRAMS:-$ROOT/build/tests/programs}
 case $EBB in /*) ;; *) EBB=$PWD/$EBB ;; esac
 case $PROGRAMS in /*) ;; *) PROGRAMS=$PWD/$PROGRAMS ;; esac
 export EBB PROGRAMS
+# A container with a memory limit holds ebb and what it watches; e2e/memory.sh does without.
+export EBB_SAME_CGROUP=1
 
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/ebb-$E2E.XXXXXX") || exit 1
 chmod 755 "$WORK"		# some tests run ebb as another user

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "cmd/budget.h"
 #include "cmd/command.h"
 #include "cmd/leak_pairs.h"
 #include "cmd/leak_plan.h"
@@ -36,7 +37,9 @@ struct leak_args {
 	struct naming_options naming;
 	bool dry_run;
 	double max_overhead;
-	uint64_t max_memory;
+	uint64_t max_memory;		/* 0: not given; then the budget */
+	struct budget budget;
+	bool same_cgroup;
 	uint64_t min_size;
 	uint64_t older_ns;
 	struct option_list pair_options;
@@ -58,7 +61,6 @@ static const struct leak_args defaults = {
 	.interval_ns = 5000000000ull,
 	.top = 10,
 	.max_overhead = 30,
-	.max_memory = 256ull << 20,
 };
 
 #define A struct leak_args
@@ -81,7 +83,9 @@ static const struct option_spec specs[] = {
 	OPTION_DURATION(0, "older", A, older_ns, "TIME", "held counts only blocks that are at least so old"),
 	OPTION_PERCENT(0, "max-overhead", A, max_overhead, "PCT|none",
 		       "the brake: detach when the target pays more than PCT percent of its CPU time"),
-	OPTION_SIZE(0, "max-memory", A, max_memory, "SIZE", "kernel memory for the books"),
+	OPTION_SIZE(0, "max-memory", A, max_memory, "SIZE", "kernel memory for the books (default: the least of 256M, 5 % of the "
+		    "available memory, and a quarter of the room in ebb's own memory cgroup)"),
+	OPTION_FLAG(0, "same-cgroup", A, same_cgroup, "attach although ebb runs in the target's memory cgroup, under its limit"),
 	OPTION_FLAG(0, "dry-run", A, dry_run, "show every probe site and its price; attach nothing"),
 	OPTION_FLAG('v', "verbose", A, verbose, "say more"),
 	OPTION_FLAG('q', "quiet", A, quiet, "say nothing but errors"),
@@ -285,7 +289,7 @@ static int run_exit(const struct leak_run *run, const struct session *s)
 static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s)
 {
 	const struct leak_options opt = {
-		.max_memory_bytes = run->args->max_memory,
+		.max_memory_bytes = run->args->budget.bytes,
 		.min_size_bytes = run->args->min_size,
 		.older_ns = run->args->older_ns,
 		.pairs = run->args->pairs.cnt != 0,
@@ -367,9 +371,13 @@ static int run_once(const struct leak_args *args, struct worker *w, struct targe
 	if (code || *ret_end == SESSION_EXECED)
 		goto out;
 	if (args->dry_run) {
-		code = leak_plan_print(run.plan, run.allocators, &run.selftest);
+		code = leak_plan_print(run.plan, run.allocators, &run.selftest, &args->budget);
 		goto out;
 	}
+	if (!args->same_cgroup && !getenv("EBB_SAME_CGROUP"))
+		code = budget_check_target(t->pid);
+	if (code)
+		goto out;
 	values_fill(&run);
 	run.profile = profile_new(run.values);
 	if (!run.profile) {
@@ -460,7 +468,7 @@ static int check_args(struct leak_args *args)
 		return log_error(-EINVAL, "-d: a time of nothing; leave it out to look until Ctrl-C");
 	if (args->interval_ns < 10000000)
 		return log_error(-EINVAL, "-i: snapshots can be taken every 10ms at most");
-	if (args->max_memory < 1 << 20)
+	if (args->max_memory && args->max_memory < BUDGET_MIN_BYTES)
 		return log_error(-EINVAL, "--max-memory: the books need at least 1M");
 	if (args->older_ns && args->value > LEAK_HELD_BLOCKS)
 		return log_error(-EINVAL, "--older chooses among held blocks; use it with --value held-bytes or held-blocks");
@@ -482,6 +490,22 @@ static int run_on(const struct leak_args *args, struct worker *w, struct target 
 	if (!args->dry_run && (code == EXIT_DONE || code == EXIT_LOST || code == EXIT_STOPPED) && sink_commit(&sink))
 		code = EXIT_FAILED;
 	sink_close(&sink);
+	return code;
+}
+
+/* From the command line, or by what there is. An exit code. */
+static int budget_decide(struct leak_args *args)
+{
+	char bytes[TEXT_BYTES_MAX];
+	int code = EXIT_DONE;
+
+	if (args->max_memory)
+		args->budget = (struct budget){ args->max_memory, "--max-memory" };
+	else
+		code = budget_default(&args->budget);
+	if (!code)
+		log_debug("the books may take %s of kernel memory: %s", text_bytes(bytes, args->budget.bytes, false),
+			  args->budget.why);
 	return code;
 }
 
@@ -521,7 +545,9 @@ int cmd_leak(int argc, char **argv)
 		log_error(-EINVAL, who_cnt || args.pid ? "leak takes one process; try: sudo ebb leak PID" :
 			  "which process? try: sudo ebb leak PID, or: ebb leak --help");
 	} else if (!check_args(&args)) {
-		code = run_leak(&args, args.pid ? args.pid : who[0]);
+		code = budget_decide(&args);
+		if (!code)
+			code = run_leak(&args, args.pid ? args.pid : who[0]);
 	}
 	free(who);
 	pairs_free(&args.pairs);

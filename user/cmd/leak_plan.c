@@ -237,7 +237,7 @@ static void plan_row(struct report *r, const struct plan_site *s, const struct s
 	report_cell(r, "%s%s", s->insn.reason, s->insn.emulated ? "" : " (single-stepped)");
 }
 
-int leak_plan_print(const struct plan *p, const struct allocators *a, const struct selftest *st)
+int leak_plan_print(const struct plan *p, const struct allocators *a, const struct selftest *st, const struct budget *b)
 {
 	static const struct report_column columns[] = {
 		{ .title = "LIBRARY" }, { .title = "FUNCTION" }, { .title = "OFFSET", .right = true },
@@ -246,6 +246,7 @@ int leak_plan_print(const struct plan *p, const struct allocators *a, const stru
 	};
 	const struct table_options opt = { 0 };
 	struct report *r = report_new();
+	char bytes[TEXT_BYTES_MAX];
 	int err;
 
 	if (!r)
@@ -254,7 +255,8 @@ int leak_plan_print(const struct plan *p, const struct allocators *a, const stru
 		    attach_mode_name(st->mode));
 	report_head(r, REPORT_PLAIN, "on this machine a trap costs %.0f ns, a single-stepped one %.0f ns, a return %.0f ns",
 		    st->price.trap_ns, st->price.stepped_ns, st->price.return_ns);
-	report_head(r, REPORT_PLAIN, "kernel memory: about 9 MiB when idle, then 40 to 100 bytes a live block, up to --max-memory");
+	report_head(r, REPORT_PLAIN, "kernel memory: about 9 MiB when idle, then 40 to 100 bytes a live block, up to %s (%s)",
+		    text_bytes(bytes, b->bytes, false), b->why);
 	for (size_t i = 0; i < a->cnt; i++)
 		report_head(r, REPORT_PLAIN, "%s in %s: %s: %s", a->list[i].family, a->list[i].module->path,
 			    a->list[i].used ? "probed" : "not probed", a->list[i].evidence ? a->list[i].evidence : "");

@@ -5,6 +5,7 @@
 #ifndef CMD_LEAK_PLAN_H
 #define CMD_LEAK_PLAN_H
 
+#include "cmd/budget.h"
 #include "cmd/session.h"
 #include "target/allocator.h"
 #include "trace/plan.h"
@@ -31,6 +32,6 @@ int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest
 int leak_plan_again(struct session *s, const struct pairs *pairs, struct plan **ret);
 
 /* Prints a plan to stdout. The exit code. */
-int leak_plan_print(const struct plan *p, const struct allocators *a, const struct selftest *st);
+int leak_plan_print(const struct plan *p, const struct allocators *a, const struct selftest *st, const struct budget *b);
 
 #endif
