@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/privileges.h"
 #include "base/text.h"
 #include "cmd/budget.h"
 #include "cmd/command.h"
@@ -53,6 +55,14 @@ struct leak_args {
 
 static const char *const formats[] = { "table", "folded", NULL };
 static const char *const values[] = { "held-bytes", "held-blocks", "alloc-bytes", "alloc-blocks", NULL };
+
+/*
+ * Once it is attached: maps, programs and probes for what the target loads, its /proc and files, a worker that is started
+ * again, and the file of -o in a folder of somebody else.
+ */
+#define CAPABILITIES	(PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON) | PRIVILEGE(CAP_SYS_PTRACE) | \
+			 PRIVILEGE(CAP_CHECKPOINT_RESTORE) | PRIVILEGE(CAP_DAC_READ_SEARCH) | PRIVILEGE(CAP_DAC_OVERRIDE) | \
+			 PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) | PRIVILEGE(CAP_KILL))
 
 #define NO_DURATION	UINT64_MAX	/* until something ends it */
 
@@ -130,6 +140,7 @@ struct leak_run {
 	struct leak_view view;
 	struct plan **later;	/* plans that brought sites which the first one did not have */
 	size_t later_cnt;
+	double *program_ns;	/* measured in one life, known in the next: by then we may not ask for it any more */
 	int err;	/* of writing the result */
 };
 
@@ -246,6 +257,8 @@ static int on_after(struct session *s, bool last, void *ctx)
 	struct leak_run *run = ctx;
 	struct writer_options opt = { .type = run->args->value };
 
+	if (s->meter.program_ns > 0)
+		*run->program_ns = s->meter.program_ns;
 	if (!run->rows_opened)	/* it ended while we attached */
 		run->err = rows_open(&run->rows, run->profile, run->args->raw, s->start_ns);
 	run->rows_opened = !run->err;
@@ -292,6 +305,7 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 		.max_memory_bytes = run->args->budget.bytes,
 		.min_size_bytes = run->args->min_size,
 		.older_ns = run->args->older_ns,
+		.program_ns = *run->program_ns,
 		.pairs = run->args->pairs.cnt != 0,
 		.threads_domain = leak_pairs_threads(&run->args->pairs),
 	};
@@ -306,6 +320,8 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 		.interval_ns = wants_table(run) && !run->args->output ? run->args->interval_ns : 0,
 		.duration_ns = left_ns,
 		.max_overhead_percent = run->args->max_overhead,
+		.capabilities = CAPABILITIES,
+		.spare_capabilities = PRIVILEGE(CAP_SYS_ADMIN),	/* perf events want it for uprobes */
 		.started = on_started,
 		.mapped = on_mapped,
 		.before = on_before,
@@ -350,10 +366,10 @@ static void values_fill(struct leak_run *run)
 
 /* One life. *ret_end says why it ended. */
 static int run_once(const struct leak_args *args, struct worker *w, struct target *t, struct sink *sink,
-		    uint64_t left_ns, enum session_end *ret_end)
+		    uint64_t left_ns, double *program_ns, enum session_end *ret_end)
 {
 	struct leak_run run = {
-		.args = args, .worker = w, .target = t, .sink = sink,
+		.args = args, .program_ns = program_ns, .worker = w, .target = t, .sink = sink,
 		.view = { .type = args->value, .top = args->top, .verbose = args->verbose,
 			  .older = args->older_ns != 0, .pairs = args->pairs.cnt != 0,
 			  .limit_percent = args->max_overhead },
@@ -435,6 +451,7 @@ static int run_lives(const struct leak_args *args, struct worker *w, struct targ
 {
 	uint64_t end_ns = args->duration_ns != NO_DURATION ? clock_ns() + args->duration_ns : 0;
 	enum session_end end;
+	double program_ns = 0;
 	int code, worst = EXIT_DONE;
 
 	for (;;) {
@@ -443,7 +460,7 @@ static int run_lives(const struct leak_args *args, struct worker *w, struct targ
 		if (end_ns)
 			left_ns = now < end_ns ? end_ns - now : 1;
 		end = SESSION_RUNNING;
-		code = run_once(args, w, *t, sink, left_ns, &end);
+		code = run_once(args, w, *t, sink, left_ns, &program_ns, &end);
 		if (code == EXIT_LOST)
 			worst = EXIT_LOST;
 		if (end != SESSION_EXECED || (code != EXIT_DONE && code != EXIT_LOST))

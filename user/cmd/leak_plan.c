@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/privileges.h"
 #include "base/text.h"
 #include "cmd/command.h"
 #include "cmd/leak_plan.h"
@@ -24,7 +26,9 @@ static int plan_selftest(struct selftest *ret)
 		log_error(-EINVAL, "EBB_ATTACH is '%s'; it can be session, multi or perf", forced);
 		return EXIT_USAGE;
 	}
+	privileges_raise(PRIVILEGE(CAP_SYS_ADMIN));	/* after an exec of the target: perf events want it */
 	err = selftest_run(first, forced != NULL, ret);
+	privileges_lower(PRIVILEGE(CAP_SYS_ADMIN));
 	if (!err) {
 		log_debug("attaching by %s: a trap costs %.0f ns, a stepped one %.0f ns, a return %.0f ns",
 			  attach_mode_name(ret->mode), ret->price.trap_ns, ret->price.stepped_ns, ret->price.return_ns);

@@ -5,12 +5,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/privileges.h"
 #include "base/text.h"
 #include "cmd/command.h"
 #include "cmd/options.h"
@@ -21,6 +23,15 @@
 #include "cmd/sink.h"
 #include "output/json.h"
 #include "source/ports.h"
+
+/*
+ * Once it is attached: maps, /proc and files of owners as they appear, a worker that is started again, the file of -o; and
+ * the network namespaces, which are entered (setns(), sock_diag).
+ */
+#define CAPABILITIES	(PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON) | PRIVILEGE(CAP_SYS_PTRACE) | \
+			 PRIVILEGE(CAP_CHECKPOINT_RESTORE) | PRIVILEGE(CAP_DAC_READ_SEARCH) | PRIVILEGE(CAP_DAC_OVERRIDE) | \
+			 PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) | PRIVILEGE(CAP_KILL) | \
+			 PRIVILEGE(CAP_SYS_ADMIN) | PRIVILEGE(CAP_NET_ADMIN))
 
 struct ports_args {
 	const char *pid;
@@ -223,6 +234,7 @@ static int run_session(struct ports_run *run)
 		.interval_ns = wants_table(run) && !args->output ? args->interval_ns : 0,
 		.duration_ns = args->duration_ns != NO_DURATION ? args->duration_ns : 0,
 		.max_overhead_percent = -1,
+		.capabilities = CAPABILITIES,
 		.is_same = is_same,
 		.started = on_started,
 		.before = on_before,

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -10,7 +12,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/privileges.h"
 #include "base/worker.h"
+#include "cmd/audit.h"
 #include "cmd/notes.h"
 #include "cmd/session.h"
 
@@ -351,6 +355,31 @@ static int session_attach(struct session *s)
 	return target_attached(s, err);
 }
 
+/* "leak: attached to process 1 (init)", "ports: attached to the whole machine"; and who, or how long. */
+static void note_attached(const struct session *s, bool attached)
+{
+	const struct session_config *c = s->config;
+	char *comm = c->target ? text_safe(c->target->comm) : NULL;
+	char who[AUDIT_WHO_MAX], duration[TEXT_BYTES_MAX], whom[64] = "the whole machine";
+
+	if (c->target)
+		snprintf(whom, sizeof(whom), "process %d (%.32s)", (int)c->target->pid, comm ? comm : "");
+	if (attached)
+		audit_note("%s: attached to %s by %s", c->type->name, whom, audit_who(who));
+	else
+		audit_note("%s: detached from %s after %s", c->type->name, whom, text_duration(duration, s->now_ns - s->start_ns));
+	free(comm);
+}
+
+/* What was needed to attach goes away. */
+static void privileges_shrink(const struct session *s)
+{
+	int err = privileges_keep(s->config->capabilities, s->config->spare_capabilities);
+
+	if (err)
+		log_debug("giving privileges away: %s", strerror(-err));
+}
+
 static struct worker *names_worker(const struct session_config *c)
 {
 	return c->context.names_worker ? c->context.names_worker : c->context.worker;
@@ -403,6 +432,7 @@ static int source_open(struct session *s)
 
 int session_run(struct session *s, const struct session_config *config)
 {
+	bool noted = false;
 	struct loop l;
 	int err;
 
@@ -430,6 +460,9 @@ int session_run(struct session *s, const struct session_config *config)
 		goto out;
 	}
 	if (s->end == SESSION_RUNNING) {
+		noted = true;
+		note_attached(s, true);
+		privileges_shrink(s);
 		config->started(s, config->ctx);
 		err = loop_run(s, &l);
 	}
@@ -438,6 +471,8 @@ out:
 	if (s->source)
 		config->type->detach(s->source);
 	loop_close(&l);
+	if (noted)
+		note_attached(s, false);
 	if (!err && s->end != SESSION_OUTPUT)
 		err = snapshot(s, true);
 	return err;

@@ -36,6 +36,8 @@ struct session_config {
 	uint64_t interval_ns;		/* between snapshots; 0 = only the last one */
 	uint64_t duration_ns;		/* 0 = until something ends it */
 	double max_overhead_percent;	/* < 0 = no brake */
+	uint64_t capabilities;		/* PRIVILEGE() of those that are needed once it is attached */
+	uint64_t spare_capabilities;	/* and of those that are needed for moments */
 	/* Without a target: whether a pid still is that process, see cmd/targets.h. NULL, or called with ctx. */
 	targets_check_fn *is_same;
 	/* Once, when everything is attached and counts. */

@@ -325,7 +325,9 @@ static int leak_attach(struct source *s)
 	const char *what;
 	int err;
 
-	s->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	s->program_ns = s->options.program_ns;
+	if (!s->program_ns)
+		s->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	err = attach_all(s, &what);
 	/* -ESRCH: it has just ended; the session has the words for that */
 	while (err && err != -ESRCH && target_is_alive(s->ctx.target) && fall_back(s, what, err)) {

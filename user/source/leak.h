@@ -21,6 +21,7 @@ struct leak_options {
 	uint64_t max_memory_bytes;	/* for the books */
 	uint64_t min_size_bytes;	/* smaller blocks are not booked */
 	uint64_t older_ns;		/* held counts only blocks that are at least so old; 0 = all */
+	double program_ns;		/* what a run of the programs took, from an earlier source; 0 = measure it */
 	bool pairs;			/* there are, or will be, sites of pairs: their programs are loaded at once */
 	uint32_t threads_domain;	/* the pair whose objects are threads; 0 = none */
 	bool no_stacks;			/* for benchmarks */

@@ -13,10 +13,12 @@
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "abi.h"
+#include "base/privileges.h"
 #include "leak.skel.h"
 #include "leak_pairs.skel.h"
 #include "leak_session.skel.h"
@@ -270,7 +272,9 @@ static int set_attach(struct leak_programs *p, enum attach_mode mode, struct pla
 		programs_of(p, mode, &progs);
 		p->sets_cnt++;
 		ranges_fill(p, state);	/* before a nested call can be met */
+		privileges_raise(PRIVILEGE(CAP_SYS_ADMIN));	/* for ATTACH_PERF: perf_uprobe_event_init() of the kernel */
 		err = attach_plan(&set->plan, t, mode, &progs, &set->attach);
+		privileges_lower(PRIVILEGE(CAP_SYS_ADMIN));
 		if (err) {
 			p->sets_cnt--;
 			ranges_fill(p, state);
