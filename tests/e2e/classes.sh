@@ -22,8 +22,10 @@ for path in cache_entry_new route_compile buffer_new write_audit; do
 done
 for path in cache_entry_new route_compile; do
 	check "classes.$path.row" "not in the table" grep -q "$path" <<<"$rows"
-	check "classes.$path.flat" "still growing after 30 s: $(grep "$path" <<<"$rows" | head -1)" \
-		eval "grep '$path' <<<\"\$rows\" | grep -Eq '^(FLAT|CACHE|WARM-UP) '"
+done
+for pair in cache_entry_new:CACHE route_compile:WARM-UP; do
+	check "classes.${pair%:*}.${pair#*:}" "after 30 s: $(grep "${pair%:*}" <<<"$rows" | head -1)" \
+		eval "grep '${pair%:*}' <<<\"\$rows\" | grep -q '^${pair#*:} '"
 done
 table_last "$WORK/table.out" >"$WORK/last"
 says classes.evidence "$WORK/last" '^ *LEAK: [0-9]+ of [0-9]+ snapshots'

@@ -54,7 +54,7 @@ struct leak_args {
 };
 
 static const char *const formats[] = { "table", "folded", NULL };
-static const char *const values[] = { "held-bytes", "held-blocks", "alloc-bytes", "alloc-blocks", NULL };
+static const char *const values[] = { "held-bytes", "held-blocks", "alloc-bytes", "alloc-blocks", "peak-bytes", NULL };
 
 /*
  * Once it is attached: maps, programs and probes for what the target loads, its /proc and files, a worker that is started
@@ -317,7 +317,9 @@ static int run_session(struct leak_run *run, uint64_t left_ns, struct session *s
 		.source_options = &opt,
 		.naming = &run->args->naming,
 		.exact_is_allocator = run->args->pairs.cnt != 0,
-		.interval_ns = wants_table(run) && !run->args->output ? run->args->interval_ns : 0,
+		/* a peak is one of snapshots */
+		.interval_ns = (wants_table(run) && !run->args->output) || run->args->value == LEAK_PEAK_BYTES ?
+			       run->args->interval_ns : 0,
 		.duration_ns = left_ns,
 		.max_overhead_percent = run->args->max_overhead,
 		.capabilities = CAPABILITIES,
@@ -362,6 +364,7 @@ static void values_fill(struct leak_run *run)
 {
 	memcpy(run->values, leak_source.values, sizeof(run->values));
 	run->values[LEAK_HELD_BYTES].unit = run->values[LEAK_ALLOC_BYTES].unit = leak_pairs_unit(&run->args->pairs);
+	run->values[LEAK_PEAK_BYTES].unit = run->values[LEAK_HELD_BYTES].unit;
 }
 
 /* One life. *ret_end says why it ended. */
@@ -478,7 +481,7 @@ static int check_args(struct leak_args *args)
 	if (err)
 		return err;
 	if (args->pairs.cnt && (args->min_size || args->value == LEAK_HELD_BLOCKS || args->value == LEAK_ALLOC_BLOCKS))
-		return log_error(-EINVAL, "with pairs there is no --min-size, and --value is held-bytes or alloc-bytes, in their own unit");
+		return log_error(-EINVAL, "with pairs there is no --min-size, and --value is held-bytes, alloc-bytes or peak-bytes, in their own unit");
 	if (args->quiet && args->verbose)
 		return log_error(-EINVAL, "-q and -v contradict each other");
 	if (!args->duration_ns)

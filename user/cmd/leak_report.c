@@ -108,12 +108,20 @@ static void since_line(const struct leak_view *v, struct report *r)
 			    clock, text_bytes(older, v->memory_start.rss_bytes, false), kernel);
 }
 
+/* Of the value that needs a word. */
+static void value_line(const struct leak_view *v, struct report *r)
+{
+	if (v->type == LEAK_PEAK_BYTES)
+		report_head(r, REPORT_PLAIN, "PEAK: the most that was held in any of %u snapshots; a row's is that of its sum",
+			    v->rows->snapshots_cnt);
+}
+
 static void columns(const struct leak_view *v, struct report *r)
 {
 	char last[48], kept[48], duration[TEXT_BYTES_MAX];
 	static const char *const titles[LEAK_VALUES] = {
 		[LEAK_HELD_BYTES] = "HELD", [LEAK_HELD_BLOCKS] = "BLOCKS", [LEAK_ALLOC_BYTES] = "ALLOCATED",
-		[LEAK_ALLOC_BLOCKS] = "ALLOCS",
+		[LEAK_ALLOC_BLOCKS] = "ALLOCS", [LEAK_PEAK_BYTES] = "PEAK",
 	};
 
 	snprintf(last, sizeof(last), "LAST %s", text_duration(duration, rows_last_ns(v->rows)));
@@ -192,7 +200,8 @@ static void code_cell(const struct leak_view *v, struct report *r, const struct 
 }
 
 static const enum report_style class_styles[TREND_CLASSES] = {
-	[TREND_LEAK] = REPORT_BAD, [TREND_GROWING] = REPORT_WARN, [TREND_EARLY] = REPORT_PLAIN, [TREND_FLAT] = REPORT_DIM,
+	[TREND_LEAK] = REPORT_BAD, [TREND_GROWING] = REPORT_WARN, [TREND_EARLY] = REPORT_PLAIN,
+	[TREND_CACHE] = REPORT_PLAIN, [TREND_WARM_UP] = REPORT_PLAIN, [TREND_FLAT] = REPORT_DIM,
 };
 
 static void row_write(const struct leak_view *v, struct report *r, const struct row *row)
@@ -250,6 +259,8 @@ static void verdict_line(const struct leak_view *v, struct report *r, bool expla
 	} else if (v->rows->snapshots_cnt < TREND_SURE_CNT) {
 		report_foot(r, REPORT_PLAIN, "EARLY: %u of the %d snapshots that a verdict takes", v->rows->snapshots_cnt,
 			    TREND_SURE_CNT);
+	} else if (first) {
+		report_foot(r, REPORT_PLAIN, "%s, the first row: %s", trend_class_name(first->class), first->why);
 	}
 }
 
@@ -348,6 +359,7 @@ int leak_report(const struct leak_view *v, struct report **ret)
 	if (!v->pairs)
 		rss_lines(v, r);
 	since_line(v, r);
+	value_line(v, r);
 	columns(v, r);
 	for (shown = 0; shown < v->rows->cnt && shown < v->top; shown++) {
 		const struct row *row = v->rows->list[shown];

@@ -156,6 +156,14 @@ int rows_update(struct rows *r, uint64_t now_ns)
 		    profile_value(r->profile, row->best_stack, LEAK_HELD_BYTES))
 			row->best_stack = i;
 	}
+	/* not the sum of the stacks' peaks, which were at other times */
+	for (size_t i = 0; i < r->cnt; i++) {
+		struct row *row = r->list[i];
+
+		if (row->values[LEAK_HELD_BYTES] > row->peak_bytes)
+			row->peak_bytes = row->values[LEAK_HELD_BYTES];
+		row->values[LEAK_PEAK_BYTES] = row->peak_bytes;
+	}
 	for (size_t i = 0; i < r->cnt; i++) {
 		struct row *row = r->list[i];
 
@@ -213,7 +221,7 @@ static int row_compare(const void *pa, const void *pb, void *ctx)
 	if (a->class != b->class && type <= LEAK_HELD_BLOCKS)
 		return a->class < b->class ? -1 : 1;
 	/* what grows: by growth, as long as it is held memory that is asked for; all else by what is shown */
-	if (type == LEAK_HELD_BYTES && a->class != TREND_FLAT && a->last_bytes != b->last_bytes)
+	if (type == LEAK_HELD_BYTES && a->class < TREND_CACHE && a->last_bytes != b->last_bytes)
 		return a->last_bytes > b->last_bytes ? -1 : 1;
 	if (a->values[type] != b->values[type])
 		return a->values[type] > b->values[type] ? -1 : 1;
@@ -235,7 +243,7 @@ void rows_classify(struct rows *r, uint64_t cutoff_ns, bool explained, int type)
 		};
 
 		row->kept_percent = trend_kept_percent(&facts);
-		row->class = trend_classify(&facts);
+		row->class = trend_classify(&facts, &row->why);
 		row->last_bytes = row->recent_held[now] - row->recent_held[then];
 	}
 	if (r->cnt)

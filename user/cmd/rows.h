@@ -23,11 +23,13 @@ struct row {
 	uint32_t best_stack;		/* the stack of the row that holds the most */
 	uint32_t stacks_cnt;
 	int64_t values[LEAK_VALUES];
+	int64_t peak_bytes;		/* the most that it held in any snapshot */
 	struct trend trend;
 	int64_t recent_held[ROWS_RECENT];	/* bytes; by the slots of rows->recent_ns */
 	int64_t recent_born[ROWS_RECENT];	/* blocks */
 	/* Read from the history by rows_classify(). */
 	enum trend_class class;
+	const char *why;		/* the rule that decided; constant */
 	int kept_percent;		/* -1 = unknown */
 	int64_t last_bytes;		/* grown in the last minute */
 };

@@ -2,9 +2,14 @@
 /*
  * The classes. The first rule that holds decides; a false LEAK is worse than a leak called GROWING.
  *
- *	FLAT     it holds nothing, or it does not grow: over the last half of its life less than FLAT_GROWTH of what
- *	         it holds, or it turns over: KEPT below KEPT_LOW, and no higher in the second half of its life than
- *	         in the first, give or take BOUNDED
+ *	FLAT     it holds nothing
+ *	WARM-UP  it does not grow, has a level, and KEPT is at least KEPT_HIGH
+ *	CACHE    it does not grow, has a level, and KEPT is known and lower: it turns over
+ *	FLAT     it does not grow: over the last half of its life less than FLAT_GROWTH of what it holds, or it turns
+ *	         over: KEPT below KEPT_LOW, and no higher in the second half of its life than in the first, give or
+ *	         take BOUNDED
+ *	         (a level: in the last half of its life it held at least LEVEL_MIN of the most that it ever held, and it
+ *	         has been seen for TREND_SURE_CNT snapshots. What comes and goes with the load has none)
  *	EARLY    it grows, but fewer than TREND_SURE_CNT snapshots have passed since it appeared
  *	LEAK     all of
  *	           KEPT is at least KEPT_HIGH; an unknown KEPT is not enough
@@ -25,6 +30,10 @@
 
 #include "profile/trend.h"
 
+/* A cache that is full does not lose half of it; what requests hold does, between them. */
+#define LEVEL_MIN 0.5
+/* One rise may be all there is to a block that was allocated once and is given back in pieces. */
+#define CACHE_RISES_MIN 2
 /* Growth that is no growth: below it lies the jitter of a path that keeps what it has. */
 #define FLAT_GROWTH 0.02
 /* As many rises as a steady leak shows when the first verdict is due. */
@@ -220,24 +229,87 @@ static bool is_slowing(const struct trend *t)
 	return true;
 }
 
-enum trend_class trend_classify(const struct trend_facts *f)
+static bool has_level(const struct trend *t)
+{
+	uint32_t end = points_judged(t), half = end / 2;
+	int64_t min;
+
+	if (t->pushes_cnt < TREND_SURE_CNT || !half)
+		return false;
+	min = t->held_bytes[half];
+	for (uint32_t i = half + 1; i < end; i++)
+		min = t->held_bytes[i] < min ? t->held_bytes[i] : min;
+	return (double)min >= LEVEL_MIN * (double)points_max(t, 0, end);
+}
+
+/* The rules, in the order above. */
+
+static bool holds_nothing(const struct trend_facts *f)
+{
+	return !f->trend->points_cnt || f->trend->held_bytes[f->trend->points_cnt - 1] <= 0;
+}
+
+static bool is_warmed_up(const struct trend_facts *f)
+{
+	return is_flat(f) && has_level(f->trend) && trend_kept_percent(f) >= KEPT_HIGH;
+}
+
+static bool is_cache(const struct trend_facts *f)
+{
+	int kept = trend_kept_percent(f);
+
+	return is_flat(f) && has_level(f->trend) && kept >= 0 && kept < KEPT_HIGH && f->trend->ups_cnt >= CACHE_RISES_MIN;
+}
+
+static bool is_early(const struct trend_facts *f)
+{
+	return f->trend->pushes_cnt < TREND_SURE_CNT;
+}
+
+static bool is_leak(const struct trend_facts *f)
 {
 	const struct trend *t = f->trend;
 
-	if (is_flat(f))
-		return TREND_FLAT;
-	if (t->pushes_cnt < TREND_SURE_CNT)
-		return TREND_EARLY;
-	if (f->explained && t->ups_cnt >= RISES_MIN && trend_kept_percent(f) >= KEPT_HIGH && !is_slowing(t) &&
-	    (rises_throughout(t, 0) || rises_throughout(t, points_judged(t) / 3)))
-		return TREND_LEAK;
-	return TREND_GROWING;
+	return f->explained && t->ups_cnt >= RISES_MIN && trend_kept_percent(f) >= KEPT_HIGH && !is_slowing(t) &&
+	       (rises_throughout(t, 0) || rises_throughout(t, points_judged(t) / 3));
+}
+
+static bool is_the_rest(const struct trend_facts *f)
+{
+	(void)f;
+	return true;
+}
+
+static const struct {
+	enum trend_class class;
+	bool (*holds)(const struct trend_facts *f);
+	const char *why;
+} rules[] = {
+	{ TREND_FLAT, holds_nothing, "it holds nothing" },
+	{ TREND_WARM_UP, is_warmed_up, "it has stopped growing and keeps its old blocks" },
+	{ TREND_CACHE, is_cache, "it does not grow, and its old blocks go as new ones come" },
+	{ TREND_FLAT, is_flat, "it does not grow" },
+	{ TREND_EARLY, is_early, "it grows, and was seen in fewer than 12 snapshots" },
+	{ TREND_LEAK, is_leak, "it grows steadily and keeps its old blocks" },
+	{ TREND_GROWING, is_the_rest, "it grows, but not steadily, or not all of its old blocks stay" },
+};
+
+enum trend_class trend_classify(const struct trend_facts *f, const char **ret_why)
+{
+	size_t i = 0;
+
+	while (!rules[i].holds(f))
+		i++;
+	if (ret_why)
+		*ret_why = rules[i].why;
+	return rules[i].class;
 }
 
 const char *trend_class_name(enum trend_class c)
 {
 	static const char *const names[TREND_CLASSES] = {
-		[TREND_LEAK] = "LEAK", [TREND_GROWING] = "GROWING", [TREND_EARLY] = "EARLY", [TREND_FLAT] = "FLAT",
+		[TREND_LEAK] = "LEAK", [TREND_GROWING] = "GROWING", [TREND_EARLY] = "EARLY", [TREND_CACHE] = "CACHE",
+		[TREND_WARM_UP] = "WARM-UP", [TREND_FLAT] = "FLAT",
 	};
 
 	return names[c];

@@ -12,7 +12,9 @@ enum trend_class {
 	TREND_LEAK,	/* grows steadily and keeps its old blocks */
 	TREND_GROWING,	/* grows, but the rules of LEAK do not (yet) hold */
 	TREND_EARLY,	/* grows, but fewer than TREND_SURE_CNT snapshots have passed since it appeared */
-	TREND_FLAT,	/* does not grow */
+	TREND_CACHE,	/* bounded: its old blocks go as new ones come */
+	TREND_WARM_UP,	/* has stopped growing, and keeps what it has */
+	TREND_FLAT,	/* does not grow, and has no level either */
 	TREND_CLASSES,
 };
 
@@ -48,7 +50,8 @@ struct trend_facts {
 
 /* KEPT in percent, 0-100; -1 when no block is old enough to tell. */
 int trend_kept_percent(const struct trend_facts *f);
-enum trend_class trend_classify(const struct trend_facts *f);
+/* ret_why: the rule that decided, in words, constant; may be NULL. */
+enum trend_class trend_classify(const struct trend_facts *f, const char **ret_why);
 const char *trend_class_name(enum trend_class c);	/* "LEAK" … */
 
 /*

@@ -50,6 +50,8 @@ struct source {
 	double program_ns;			/* 0 = not known yet */
 	uint64_t missed_cnt;			/* runs that the kernel skipped, read at detaching */
 	uint64_t cutoff_ns;
+	int64_t *peaks;				/* by the profile's stacks: bytes, over all snapshots */
+	size_t peaks_cnt;
 };
 
 static const struct value_type leak_values[] = {
@@ -57,6 +59,7 @@ static const struct value_type leak_values[] = {
 	[LEAK_HELD_BLOCKS] = { "held-blocks", "blocks" },
 	[LEAK_ALLOC_BYTES] = { "alloc-bytes", "bytes" },
 	[LEAK_ALLOC_BLOCKS] = { "alloc-blocks", "blocks" },
+	[LEAK_PEAK_BYTES] = { "peak-bytes", "bytes" },
 	[LEAK_OLD_BLOCKS] = { "old-blocks", "blocks" },
 	{ NULL, NULL },
 };
@@ -251,6 +254,7 @@ static struct source *leak_close(struct source *s)
 	if (s->stats_fd >= 0)
 		close(s->stats_fd);
 	unprepare(s);
+	free(s->peaks);
 	free(s);
 	return NULL;
 }
@@ -463,6 +467,27 @@ static void snapshot_counters(struct source *s)
 	}
 }
 
+static int snapshot_peaks(struct source *s)
+{
+	struct profile *p = s->ctx.profile;
+	size_t cnt = profile_stacks_cnt(p);
+	int64_t *more = realloc(s->peaks, (cnt + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	s->peaks = more;
+	while (s->peaks_cnt < cnt)
+		more[s->peaks_cnt++] = 0;
+	for (size_t i = 0; i < cnt; i++) {
+		int64_t held = profile_value(p, i, LEAK_HELD_BYTES);
+
+		if (held > more[i])
+			more[i] = held;
+		profile_value_set(p, i, LEAK_PEAK_BYTES, more[i]);
+	}
+	return 0;
+}
+
 static int leak_snapshot(struct source *s)
 {
 	int err = leak_on_event(s);
@@ -472,6 +497,8 @@ static int leak_snapshot(struct source *s)
 	profile_values_clear(s->ctx.profile);
 	snapshot_counters(s);
 	err = snapshot_blocks(s);
+	if (!err)
+		err = snapshot_peaks(s);
 	if (err)
 		return log_error(err, "reading the books: %s", strerror(-err));
 	tally_losses(&s->tally, s->ctx.profile);

@@ -13,6 +13,7 @@ enum leak_value {
 	LEAK_HELD_BLOCKS,
 	LEAK_ALLOC_BYTES,	/* all that was allocated since attaching */
 	LEAK_ALLOC_BLOCKS,
+	LEAK_PEAK_BYTES,	/* the most that was held in any snapshot */
 	LEAK_OLD_BLOCKS,	/* held blocks that were born at or before the cutoff */
 	LEAK_VALUES,
 };
