@@ -27,7 +27,7 @@ for program in load frames; do
 		"$ROOT/tests/vm/$program.c" -L "$TREE/usr/lib/aarch64-linux-gnu" -lbpf -lelf -lz -o "$WORK/$program" ||
 		{ not_ok "vm.$E2E.build" "$program.c does not build for arm64"; finish; }
 done
-for object in bpf/leak bpf/leak_session bpf/ports tests/unwind/walk; do
+for object in bpf/leak bpf/leak_session bpf/leak_pairs bpf/ports tests/unwind/walk; do
 	cp "$BUILD/$object.linked.o" "$WORK/${object##*/}.bpf" || { not_ok "vm.$E2E.build" "no object $object"; finish; }
 done
 initrd_make "$WORK/initrd.cpio" "$TREE/bin/busybox" "$GUEST/run_arm64" "$WORK"/{load,frames} "$WORK"/*.bpf

@@ -17,7 +17,7 @@ kernel_fetch "$SERIES" amd64 $SUITES || { skip "vm.$NAME" "cannot fetch a kernel
 note "kernel $KERNEL"
 
 BUILD=$ROOT/${O:-build}
-for object in leak leak_session ports; do cp "$BUILD/bpf/$object.linked.o" "$WORK/$object.bpf"; done
+for object in leak leak_session leak_pairs ports; do cp "$BUILD/bpf/$object.linked.o" "$WORK/$object.bpf"; done
 cp "$BUILD/tests/unwind/walk.linked.o" "$WORK/walk.bpf"
 initrd_make "$WORK/initrd.cpio" "$(command -v busybox)" "$GUEST/run" "$EBB" "$PROGRAMS/ledger" \
 	"$BUILD"/tests/vm/{load,frames,leave} "$WORK"/*.bpf

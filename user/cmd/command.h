@@ -29,5 +29,6 @@ const struct command *command_find(const char *name);
 
 int cmd_leak(int argc, char **argv);
 int cmd_ports(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 
 #endif

@@ -1,92 +1,62 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "base/privileges.h"
 #include "base/text.h"
+#include "cmd/checks.h"
 #include "cmd/command.h"
 #include "cmd/leak_plan.h"
 #include "cmd/parser.h"
 #include "output/output.h"
 
+/* Says what stands in the way, if anything does. An exit code. */
+static int stopped_by(const struct checks *c, const char *before)
+{
+	const struct check *problem = checks_problem(c);
+
+	if (c->failed) {
+		log_error(-ENOMEM, "out of memory");
+		return EXIT_FAILED;
+	}
+	if (!problem)
+		return EXIT_DONE;
+	log_error(-EOPNOTSUPP, "%s%s", before, problem->found);
+	return EXIT_STOPPED;
+}
+
 /* Tries how this kernel attaches. EBB_ATTACH=session|multi|perf forces one way, for tests. */
 static int plan_selftest(struct selftest *ret)
 {
 	const char *forced = getenv("EBB_ATTACH");
-	enum attach_mode first = ATTACH_SESSION;
-	int err;
+	struct checks c = { .list = NULL };
+	enum attach_mode mode;
+	int code;
 
-	if (forced && attach_mode_parse(forced, &first)) {
+	if (forced && attach_mode_parse(forced, &mode)) {
 		log_error(-EINVAL, "EBB_ATTACH is '%s'; it can be session, multi or perf", forced);
 		return EXIT_USAGE;
 	}
-	privileges_raise(PRIVILEGE(CAP_SYS_ADMIN));	/* after an exec of the target: perf events want it */
-	err = selftest_run(first, forced != NULL, ret);
-	privileges_lower(PRIVILEGE(CAP_SYS_ADMIN));
-	if (!err) {
-		log_debug("attaching by %s: a trap costs %.0f ns, a stepped one %.0f ns, a return %.0f ns",
-			  attach_mode_name(ret->mode), ret->price.trap_ns, ret->price.stepped_ns, ret->price.return_ns);
-		return EXIT_DONE;
-	}
-	if (err == -EPERM || err == -EACCES)
-		log_error(err, "not permitted to load or attach BPF programs: needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN); "
-			  "run ebb as root");
-	else if (err == -ENOENT || err == -ENODEV)
-		log_error(err, "this kernel has no uprobes (CONFIG_UPROBES, CONFIG_UPROBE_EVENTS): %s", strerror(-err));
-	else
-		log_error(err, "no way to attach a probe works here%s: %s", forced ? " by EBB_ATTACH" : "", strerror(-err));
-	return EXIT_STOPPED;
-}
-
-/* User shadow stacks and return probes go together from Linux 6.11 on ("x86/shstk: Make return uretprobe work"). */
-static bool kernel_copes_with_shadow_stacks(void)
-{
-	unsigned int major = 0, minor = 0;
-	struct utsname u;
-
-	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
-		return false;
-	return major > 6 || (major == 6 && minor >= 11);
-}
-
-static int refuse(const struct hazards *h, enum hazard_kind kind, const char *why)
-{
-	log_error(-EOPNOTSUPP, "not attached: a return probe could kill this process: %s (%s)", why, h->detail[kind]);
-	return EXIT_STOPPED;
-}
-
-static int check_seccomp(const struct hazards *h, enum attach_mode mode)
-{
-	int r = selftest_seccomp(mode);
-
-	if (r == 0)
-		return EXIT_DONE;
-	if (r > 0)
-		return refuse(h, HAZARD_SECCOMP, "on this kernel a return probe is a system call that its seccomp filter "
-			      "may punish; a child of ours died of it");
-	log_error(r, "not attached: a thread is under a seccomp filter (%s), and whether a return probe survives one could "
-		  "not be tried: %s", h->detail[HAZARD_SECCOMP], strerror(-r));
-	return EXIT_STOPPED;
+	checks_attach(&c, forced, ret);
+	code = stopped_by(&c, "");
+	if (!code)
+		log_debug("attaching %s", c.list[c.cnt - 1].found);
+	checks_free(&c);
+	return code;
 }
 
 /* Refuses where a return probe could do harm. */
 static int check_hazards(const struct hazards *h, enum attach_mode mode)
 {
-	if (h->found[HAZARD_GO])
-		return refuse(h, HAZARD_GO, "Go moves its stacks");
-	if (h->found[HAZARD_SANITIZER])
-		return refuse(h, HAZARD_SANITIZER, "a sanitizer checks return addresses");
-	if (h->found[HAZARD_PROFILER])
-		return refuse(h, HAZARD_PROFILER, "the allocator's own profiler walks the stack");
-	if (h->found[HAZARD_SHADOW_STACK] && !kernel_copes_with_shadow_stacks())
-		return refuse(h, HAZARD_SHADOW_STACK, "a thread has a shadow stack, and this kernel is older than 6.11");
-	return h->found[HAZARD_SECCOMP] ? check_seccomp(h, mode) : EXIT_DONE;
+	struct checks c = { .list = NULL };
+	int code;
+
+	checks_hazards(&c, h, mode);
+	code = stopped_by(&c, "not attached: ");
+	checks_free(&c);
+	return code;
 }
 
 static struct survey_options options_of(const struct pairs *pairs)
@@ -101,8 +71,7 @@ int leak_survey(const struct target *t, const struct pairs *pairs, struct survey
 	return survey_make(t, &options, ret);
 }
 
-/* Why a process could not be looked at. The exit code. */
-static int say_failed(const struct target *t, const struct survey *s, int err)
+int leak_survey_failed(const struct target *t, const struct survey *s, int err)
 {
 	if (!target_is_alive(t)) {
 		log_error(err, "process %d ended", (int)t->pid);
@@ -148,10 +117,6 @@ int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest
 	struct survey_run *run = NULL;
 	int code, err;
 
-	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
-		log_error(-errno, "this kernel has no BTF (/sys/kernel/btf/vmlinux): ebb needs CONFIG_DEBUG_INFO_BTF");
-		return EXIT_STOPPED;
-	}
 	err = survey_begin(t, &options, &run);	/* while we try what works here */
 	code = plan_selftest(ret_selftest);
 	if (code) {
@@ -163,7 +128,7 @@ int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest
 	if ((err || s.plan->refusal) && target_is_alive(t) && !target_is_same_image(t))
 		code = LEAK_PLAN_EXECED;
 	else
-		code = err ? say_failed(t, &s, err) : judge(t, &s, ret_selftest->mode);
+		code = err ? leak_survey_failed(t, &s, err) : judge(t, &s, ret_selftest->mode);
 	*ret_allocators = s.allocators;
 	*ret_plan = s.plan;
 	s.allocators = NULL;

@@ -17,6 +17,8 @@
 
 /* survey_make() with the limits of the parser. pairs: NULL, or what is looked for instead of allocators. */
 int leak_survey(const struct target *t, const struct pairs *pairs, struct survey *ret);
+/* Says why a process could not be looked at. The exit code. */
+int leak_survey_failed(const struct target *t, const struct survey *s, int err);
 
 /*
  * Self-test, allocators, dangers and sites. EXIT_DONE, or an exit code with the reason printed. What was
