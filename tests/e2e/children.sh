@@ -6,20 +6,11 @@
 . "$(dirname "$0")/lib.sh"
 need_ebb
 
-# code PID HANDLE: the first 64 bytes of each of the allocator's functions in a process, in hex; HANDLE has said where.
-code() {
-	local name addr
-	while read -r _ name addr; do
-		printf '%s ' "$name"
-		dd if="/proc/$1/mem" bs=64 count=1 iflag=skip_bytes skip=$((addr)) status=none 2>/dev/null | od -An -v -tx1 | tr -d ' \n'
-		echo
-	done < <(grep '^addr ' "${OUT[$2]}" | grep -E ' (malloc|free) ')
-}
-code_is() { [ "$(code "$1" forks)" = "$2" ]; }
+code_is() { [ "$(code_of "$1" forks "malloc|free")" = "$2" ]; }
 
 start forks "$PROGRAMS/forks"
 await forks '^ready' || finish
-clean=$(code "${PID[forks]}" forks)
+clean=$(code_of "${PID[forks]}" forks "malloc|free")
 check children.code "the process's code cannot be read" test "${#clean}" -gt 100 || finish
 
 if attached_or_fail children.attach ebb1 leak "${PID[forks]}" -f folded --max-overhead none; then

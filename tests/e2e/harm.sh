@@ -6,16 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 need_ebb
 
-# code HANDLE: the first 64 bytes of each of the allocator's functions in the process, in hex. A probe is a
-# byte in them.
-code() {
-	local name addr
-	while read -r _ name addr; do
-		printf '%s ' "$name"
-		dd if="/proc/${PID[$1]}/mem" bs=64 count=1 iflag=skip_bytes skip=$((addr)) status=none 2>/dev/null | od -An -v -tx1 | tr -d ' \n'
-		echo
-	done < <(grep '^addr ' "${OUT[$1]}")
-}
+code() { code_of "${PID[$1]}" "$1"; }
 code_is() { [ "$(code "$1")" = "$2" ]; }
 
 for way in session multi perf; do

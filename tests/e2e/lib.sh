@@ -248,6 +248,35 @@ folded_valid() {
 		printf "line %d is not a folded stack: %s\n", NR, $0 >"/dev/stderr"; bad = 1
 	} END { exit bad || !NR }' "$1"
 }
+# code_of PID HANDLE [REGEX]: the first 64 bytes of each of the allocator's functions in a process, in hex; HANDLE is a program
+# that has said where they are (`addr NAME ADDRESS`). A probe is a byte in them.
+code_of() {
+	local name addr
+	while read -r _ name addr; do
+		printf '%s ' "$name"
+		dd if="/proc/$1/mem" bs=64 count=1 iflag=skip_bytes skip=$((addr)) status=none 2>/dev/null | od -An -v -tx1 | tr -d ' \n'
+		echo
+	done < <(grep -E "^addr (${3:-.*}) " "${OUT[$2]}")
+}
+# plugins_watched NAME OPTIONS LINE…: ebb leak looks with these options while the program `plugins` is told these lines (`sh …`:
+# what the script does); folded stacks in leak.out.
+plugins_watched() {
+	local name=$1 options=$2
+	shift 2
+	start plugins "$PROGRAMS/plugins"
+	await plugins '^ready' || { not_ok "$name" "plugins does not start"; return 1; }
+	# shellcheck disable=SC2086
+	attached_or_fail "$name.attach" leak leak "${PID[plugins]}" $options -f folded --max-overhead none || return 1
+	for line; do
+		case $line in
+		sh\ *) eval "${line#sh }" ;;
+		*) ask plugins "$line" '^(used|looped)' 60 || { not_ok "$name" "no answer to $line"; return 1; } ;;
+		esac
+	done
+	stop leak
+	is "$name.status" "$STATUS" 0 || show "$WORK/leak.err"
+	stop plugins TERM
+}
 # folded_sum FILE FRAME: sum of the stacks in which a frame has this name.
 folded_sum() {
 	awk -v frame="$2" '{

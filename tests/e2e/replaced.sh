@@ -12,24 +12,6 @@ NOTICED=400	# ms in which ebb has learned of what was loaded; until then stacks 
 # sum FILE REGEX: of the stacks that match.
 sum() { awk -v re="$2" '{ n = $NF; sub(/ [0-9]+$/, "") } $0 ~ re { sum += n } END { print sum + 0 }' "$1"; }
 
-# watched NAME LINE…: ebb looks while the program is told these; it says where the libraries were.
-watched() {
-	local name=$1
-	shift
-	start plugins "$PROGRAMS/plugins"
-	await plugins '^ready' || { not_ok "$name" "plugins does not start"; return 1; }
-	attached_or_fail "$name.attach" leak leak "${PID[plugins]}" -f folded --max-overhead none || return 1
-	for line; do
-		case $line in
-		sh\ *) eval "${line#sh }" ;;
-		*) ask plugins "$line" '^(used|looped)' 60 || { not_ok "$name" "no answer to $line"; return 1; } ;;
-		esac
-	done
-	stop leak
-	is "$name.status" "$STATUS" 0 || show "$WORK/leak.err"
-	stop plugins TERM
-}
-
 # took NAME FUNCTION BYTES CNT USES: whole stacks, down to the program's first function, of blocks of so many bytes. The
 # first block of each use is taken before ebb has noticed, or not.
 took() {
@@ -51,7 +33,7 @@ never_wrong() {
 same_place() { [ "$(grep -oE '0x[0-9a-f]+' "${OUT[plugins]}" | sort -u | wc -l)" = 1 ]; }
 
 # --- one where another stood ---
-if watched replaced.turns "use $RED 40 $NOTICED" "use $BLUE 30 $NOTICED" "use $RED 20 $NOTICED" "use $BLUE 10 $NOTICED"; then
+if plugins_watched replaced.turns "" "use $RED 40 $NOTICED" "use $BLUE 30 $NOTICED" "use $RED 20 $NOTICED" "use $BLUE 10 $NOTICED"; then
 	check replaced.turns.place "they were not at one place: nothing was tried" same_place
 	took replaced.turns red_inner 1000 60 2
 	took replaced.turns blue_inner 1001 40 2
@@ -59,7 +41,7 @@ if watched replaced.turns "use $RED 40 $NOTICED" "use $BLUE 30 $NOTICED" "use $R
 fi
 
 # --- faster than anybody could notice: what is not known is said not to be ---
-if watched replaced.loop "loop $RED $BLUE 400"; then
+if plugins_watched replaced.loop "" "loop $RED $BLUE 400"; then
 	check replaced.loop.place "they were not at one place: nothing was tried" same_place
 	never_wrong replaced.loop
 	all=$(sum "$WORK/leak.out" .) others=$(sum "$WORK/leak.out" '_dl_|dlerror|setvbuf|fgets')
@@ -70,7 +52,7 @@ fi
 
 # --- a file that is another one by now: by a new inode, and in place ---
 cp "$RED" "$WORK/lib.so"
-if watched replaced.disk "use $WORK/lib.so 40 $NOTICED" "sh cp '$BLUE' '$WORK/new.so'; mv '$WORK/new.so' '$WORK/lib.so'" \
+if plugins_watched replaced.disk "" "use $WORK/lib.so 40 $NOTICED" "sh cp '$BLUE' '$WORK/new.so'; mv '$WORK/new.so' '$WORK/lib.so'" \
 	"use $WORK/lib.so 30 $NOTICED" "sh cat '$RED' >'$WORK/lib.so'" "use $WORK/lib.so 20 $NOTICED"; then
 	took replaced.disk red_inner 1000 60 2
 	took replaced.disk blue_inner 1001 30 1
@@ -79,7 +61,7 @@ fi
 
 # --- and one that is gone while it is used ---
 cp "$BLUE" "$WORK/gone.so"
-if watched replaced.gone "sh { sleep 0.2; rm '$WORK/gone.so'; } &" "use $WORK/gone.so 30 $((NOTICED + 200))"; then
+if plugins_watched replaced.gone "" "sh { sleep 0.2; rm '$WORK/gone.so'; } &" "use $WORK/gone.so 30 $((NOTICED + 200))"; then
 	took replaced.gone blue_inner 1001 30 1
 fi
 finish

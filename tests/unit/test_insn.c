@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "code_bytes.h"
 #include "elf/image.h"
 #include "elf/insn.h"
 #include "test.h"
@@ -30,8 +31,6 @@
 #define ENTRY		"entry is emulated"
 #define MOVED		"first emulated instruction"
 
-#define VA 0x401000
-
 struct want {
 	const char *what;
 	const char *bytes;	/* hexadecimal */
@@ -39,29 +38,6 @@ struct want {
 	bool emulated;
 	const char *reason;	/* NULL: -ENOEXEC */
 };
-
-/* The bytes, exactly as long as they are, so that the sanitizer sees a read past them. */
-static unsigned char *bytes_parse(const char *hex, size_t *ret_len)
-{
-	unsigned char *bytes = malloc(strlen(hex) / 2 + 1), *exact;
-	size_t len = 0;
-
-	while (bytes && *hex) {
-		if (*hex == ' ') {
-			hex++;
-			continue;
-		}
-		bytes[len++] = strtoul((char[]){ hex[0], hex[1], 0 }, NULL, 16);
-		hex += 2;
-	}
-	exact = malloc(len ? len : 1);
-	if (!bytes || !exact)
-		abort();
-	memcpy(exact, bytes, len);
-	free(bytes);
-	*ret_len = len;
-	return exact;
-}
 
 static void check_want(const struct want *w, size_t cnt)
 {
@@ -91,12 +67,6 @@ static void check_want(const struct want *w, size_t cnt)
 }
 
 #define CHECK_WANT(table) check_want(table, sizeof(table) / sizeof(table[0]))
-
-#if defined(__x86_64__)
-#define X86_ONLY
-#else
-#define X86_ONLY TEST_SKIP("sites are looked for on x86-64 only")
-#endif
 
 TEST(entry)
 {
@@ -551,91 +521,6 @@ static void check_library(const char *pattern)
 	globfree(&found);
 }
 
-struct want_ends {
-	const char *what;
-	const char *bytes;
-	const char *why;		/* a part of it; NULL: they are found */
-	uint64_t rets[4], jumps[4], words[4];	/* from VA on; 0 ends a list */
-};
-
-static void check_list(const uint64_t *got, size_t cnt, const uint64_t *want)
-{
-	size_t i = 0;
-
-	for (; want[i]; i++)
-		CHECK(i < cnt && got[i] == VA + want[i]);
-	CHECK_EQ(cnt, i);
-}
-
-TEST(ends)
-{
-	static const struct want_ends wants[] = {
-		{ "one", "53 5b c3", NULL, { 2 }, { 0 }, { 0 } },
-		{ "repz ret, ret imm16", "7403 f3c3 90 c20800", NULL, { 2, 5 }, { 0 }, { 0 } },
-		{ "a c3 that is data of an instruction", "b8c3c3c3c3 c3", NULL, { 5 }, { 0 }, { 0 } },
-		{ "tail jump", "7401 c3 e900010000", NULL, { 2 }, { 0x108 }, { 0 } },
-		{ "conditional jump out", "0f8400010000 c3", NULL, { 6 }, { 0x106 }, { 0 } },
-		{ "loop inside", "31c0 ffc8 75fc c3", NULL, { 6 }, { 0 }, { 0 } },
-		{ "through a word", "7401 c3 ff2500010000", NULL, { 2 }, { 0 }, { 0x109 } },
-		{ "bnd jmp through a word", "7401 c3 f2ff2500010000", NULL, { 2 }, { 0 }, { 0x10a } },
-		{ "calls do not end it", "e800010000 ff1500010000 c3", NULL, { 11 }, { 0 }, { 0 } },
-		{ "switch with CET", "3effe0 c3", NULL, { 3 }, { 0 }, { 0 } },
-		{ "jump by a register", "ffe0 c3", "not seen", { 0 }, { 0 }, { 0 } },
-		{ "jump table", "ff24c500100000 c3", "not seen", { 0 }, { 0 }, { 0 } },
-		{ "into an instruction", "eb01 b8c3c3c3c3 c3", "decode", { 0 }, { 0 }, { 0 } },
-		{ "cut off", "53 5b 48", "decode", { 0 }, { 0 }, { 0 } },
-		{ "no end", "ebfe", NULL, { 0 }, { 0 }, { 0 } },
-	};
-
-	X86_ONLY;
-	for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
-		const struct want_ends *w = &wants[i];
-		struct insn_ends ends;
-		const char *why = NULL;
-		int failures = test_failures;
-		size_t len;
-		unsigned char *bytes = bytes_parse(w->bytes, &len);
-		int err = insn_ends_find(bytes, len, VA, &ends, &why);
-
-		free(bytes);
-		if (w->why) {
-			CHECK_EQ(err, -ENOEXEC);
-			CHECK(why && strstr(why, w->why));
-		} else if (CHECK_EQ(err, 0)) {
-			check_list(ends.rets, ends.rets_cnt, w->rets);
-			check_list(ends.jumps, ends.jumps_cnt, w->jumps);
-			check_list(ends.words, ends.words_cnt, w->words);
-		}
-		insn_ends_free(&ends);
-		if (test_failures != failures)
-			fprintf(stderr, "  in: %s\n", w->what);
-	}
-}
-
-TEST(plt)
-{
-	static const struct { const char *bytes; bool is; uint64_t word; } wants[] = {
-		{ "ff2500010000 6800000000", true, 0x106 },
-		{ "f30f1efa ff2500010000", true, 0x10a },
-		{ "f30f1efa f2ff2500010000", true, 0x10b },
-		{ "e900010000", false, 0 },
-		{ "ff25000100", false, 0 },
-		{ "f30f1efa", false, 0 },
-		{ "", false, 0 },
-	};
-
-	X86_ONLY;
-	for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
-		uint64_t word = 0;
-		size_t len;
-		unsigned char *bytes = bytes_parse(wants[i].bytes, &len);
-
-		CHECK_EQ(insn_is_plt(bytes, len, VA, &word), wants[i].is);
-		CHECK(!wants[i].is || word == VA + wants[i].word);
-		free(bytes);
-	}
-}
-
 TEST(libc) { check_library("/lib/x86_64-linux-gnu/libc.so.6"); }
 TEST(libstdcxx) { check_library("/usr/lib/x86_64-linux-gnu/libstdc++.so.6"); }
 TEST(jemalloc) { check_library("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"); }
@@ -645,5 +530,5 @@ TEST(musl) { check_library("/usr/lib/x86_64-linux-musl/libc.so"); }
 
 TEST_MAIN(TEST_CASE(entry), TEST_CASE(moved), TEST_CASE(argument_written), TEST_CASE(stack_and_memory),
 	  TEST_CASE(no_site), TEST_CASE(sweep), TEST_CASE(unseen), TEST_CASE(refused), TEST_CASE(size),
-	  TEST_CASE(emulated), TEST_CASE(random), TEST_CASE(ends), TEST_CASE(plt), TEST_CASE(libc), TEST_CASE(libstdcxx), TEST_CASE(jemalloc),
+	  TEST_CASE(emulated), TEST_CASE(random), TEST_CASE(libc), TEST_CASE(libstdcxx), TEST_CASE(jemalloc),
 	  TEST_CASE(tcmalloc), TEST_CASE(mimalloc), TEST_CASE(musl))
