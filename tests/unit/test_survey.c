@@ -264,6 +264,23 @@ static void no_sites(struct survey *s)
 	while (s->plan->sites_cnt)
 		free(s->plan->sites[--s->plan->sites_cnt].function);
 }
+/* A return probe on what may throw would end the program; what ends a block has none; a role that there is not. */
+static void return_probe_on_new(struct survey *s)
+{
+	for (size_t i = 0; i < s->plan->sites_cnt; i++)
+		if (s->plan->sites[i].role == PLAN_CALL)
+			s->plan->sites[i].kind = PROBE_NEW;
+}
+static void return_probe_on_free(struct survey *s)
+{
+	for (size_t i = 0; i < s->plan->sites_cnt; i++)
+		if (s->plan->sites[i].role == PLAN_ENTRY)
+			s->plan->sites[i].role = PLAN_CALL;
+}
+static void no_role(struct survey *s) { s->plan->sites[0].role = PLAN_ROLES; }
+static void odd_shape(struct survey *s) { s->plan->sites[0].shape = COOKIE_STEPPED; }
+static void more_warnings(struct survey *s) { s->plan->warnings_cnt = s->plan->notes_cnt + 1; }
+static void escapes_in_awaited(struct survey *s) { s->allocators->awaited = strdup("\033"); }
 static void also_refused(struct survey *s) { s->plan->refusal = strdup("no"); }
 
 TEST(told_lies)
@@ -271,7 +288,8 @@ TEST(told_lies)
 	static const struct lie all[] = {
 		{ as_it_is, true }, { other_place, false }, { no_code, false }, { far_from_entry, false }, { no_kind, false },
 		{ high_kind, false }, { escapes_in_name, false }, { escapes_in_note, false }, { escapes_in_evidence, false },
-		{ no_sites, false }, { also_refused, false },
+		{ no_sites, false }, { also_refused, false }, { return_probe_on_new, false }, { return_probe_on_free, false },
+		{ no_role, false }, { odd_shape, false }, { more_warnings, false }, { escapes_in_awaited, false },
 	};
 	char *built = child_build("survey", "cc", PLAIN, "-Wl,-z,lazy");
 
