@@ -11,9 +11,9 @@
 #define KEY(arg)	COOKIE_SHAPE(0, 0, arg)
 
 /*
- * What the C library gives that must be given back (fcntl(F_DUPFD), SCM_RIGHTS and what libc opens for itself are not seen;
- * neither is what bypasses it: libuv closes by the system call). Where a library has several of one address (open64) they
- * are one.
+ * What the C library gives that must be given back. fcntl(F_DUPFD), SCM_RIGHTS and what libc opens and closes for itself
+ * (fopen, opendir) are not seen, neither is what bypasses it. Where a library has several of one address (open64) they are
+ * one.
  */
 static const struct builtin {
 	const char *name, *unit;
