@@ -79,7 +79,7 @@ static bool list_has(const char *list, size_t len, const char *word)
 	return false;
 }
 
-/* "36 35 0:32 /root /mount/point options … - type source super,options". 1, 2 = the version, 0 = it is none of memory's. */
+/* "36 35 0:32 ROOT POINT options … - type source super,options". 1, 2 = the version, 0 = it is none of memory's. */
 static int mount_version(const char *line)
 {
 	const char *separator = strstr(line, " - "), *end = strchr(line, '\n'), *type, *options;
