@@ -72,13 +72,7 @@ nginx() {
 	need nginx nginx curl || return
 	local port worker
 	port=$(free_port)
-	mkdir -p "$WORK/nginx/html"
-	head -c 20000 /dev/zero | tr '\0' x >"$WORK/nginx/html/page.html"
-	printf '%s\n' "user root; worker_processes 1; daemon off; pid $WORK/nginx/pid; error_log stderr notice;" \
-		'events { worker_connections 128; }' "http { access_log off; client_body_temp_path $WORK/nginx/b;" \
-		"proxy_temp_path $WORK/nginx/p; fastcgi_temp_path $WORK/nginx/f; uwsgi_temp_path $WORK/nginx/u;" \
-		"scgi_temp_path $WORK/nginx/s; default_type text/html; gzip on; gzip_min_length 1;" \
-		"server { listen 127.0.0.1:$port; location / { root $WORK/nginx/html; } } }" >"$WORK/nginx/nginx.conf"
+	nginx_config "$port"
 	begin
 	start nginx "$(command -v nginx)" -p "$WORK/nginx" -c "$WORK/nginx/nginx.conf"
 	until_true 20 port_open "$port" || { not_ok cycles_many.nginx "it did not start"; return; }

@@ -248,6 +248,16 @@ folded_valid() {
 		printf "line %d is not a folded stack: %s\n", NR, $0 >"/dev/stderr"; bad = 1
 	} END { exit bad || !NR }' "$1"
 }
+# nginx_config PORT: for one worker that serves a page of 20,000 bytes, compressed; in $WORK/nginx/nginx.conf.
+nginx_config() {
+	mkdir -p "$WORK/nginx/html"
+	head -c 20000 /dev/zero | tr '\0' x >"$WORK/nginx/html/page.html"
+	printf '%s\n' "user root; worker_processes 1; daemon off; pid $WORK/nginx/pid; error_log stderr notice;" \
+		'events { worker_connections 128; }' "http { access_log off; client_body_temp_path $WORK/nginx/b;" \
+		"proxy_temp_path $WORK/nginx/p; fastcgi_temp_path $WORK/nginx/f; uwsgi_temp_path $WORK/nginx/u;" \
+		"scgi_temp_path $WORK/nginx/s; default_type text/html; gzip on; gzip_min_length 1;" \
+		"server { listen 127.0.0.1:$1; location / { root $WORK/nginx/html; } } }" >"$WORK/nginx/nginx.conf"
+}
 # code_of PID HANDLE [REGEX]: the first 64 bytes of each of the allocator's functions in a process, in hex; HANDLE is a program
 # that has said where they are (`addr NAME ADDRESS`). A probe is a byte in them.
 code_of() {

@@ -84,14 +84,8 @@ nginx() {
 	need nginx nginx curl || return
 	local port worker i
 	port=$(free_port)
-	mkdir -p "$WORK/nginx/html"
-	head -c 20000 /dev/zero | tr '\0' x >"$WORK/nginx/html/page.html"
-	printf '%s\n' "user root; worker_processes 1; daemon off; pid $WORK/nginx/pid; error_log stderr notice;" \
-		'events { worker_connections 128; }' "http { access_log off; client_body_temp_path $WORK/nginx/b;" \
-		"proxy_temp_path $WORK/nginx/p; fastcgi_temp_path $WORK/nginx/f; uwsgi_temp_path $WORK/nginx/u;" \
-		"scgi_temp_path $WORK/nginx/s; gzip on; gzip_types *; gzip_min_length 1;" \
-		"server { listen 127.0.0.1:$port; location / { root $WORK/nginx/html; } } }" >"$WORK/nginx.conf"
-	start nginx "$(command -v nginx)" -c "$WORK/nginx.conf" -p "$WORK/nginx"
+	nginx_config "$port"
+	start nginx "$(command -v nginx)" -c "$WORK/nginx/nginx.conf" -p "$WORK/nginx"
 	until_true 20 port_open "$port" || { not_ok unwind_real.nginx "it did not start"; show "$WORK/nginx.err"; return; }
 	worker=$(pgrep -P "${PID[nginx]}" | head -n 1)
 	start load bash -c "for i in {1..3000}; do echo url=http://127.0.0.1:$port/page.html; echo output=/dev/null; done |
