@@ -159,6 +159,12 @@ enum stack_end {
 	STACK_ENDS,
 };
 
+/* [start, end) is not what it was; `number` is written last, from 1 on. */
+struct stack_gone {
+	__u64 number, start, end;
+};
+#define STACK_GONE_KEPT	64u	/* a power of two */
+
 struct stack_state {
 	__u32 next;		/* next index */
 	__u32 pad;
@@ -171,8 +177,10 @@ struct stack_state {
 	__u64 memo_cnt;		/* with stack_check: stacks that were remembered and walked again … */
 	__u64 memo_wrong_cnt;	/* … and were others */
 	__u64 ends[STACK_ENDS];	/* walks that ended so; those that ended well are not counted */
+	__u64 gone_cnt;		/* calls of stack_code_gone() */
+	struct stack_gone gone[STACK_GONE_KEPT];	/* the newest of them, by their number */
 };
-_Static_assert(sizeof(struct stack_state) == 136, "same layout on both sides");
+_Static_assert(sizeof(struct stack_state) == 144 + 24 * STACK_GONE_KEPT, "same layout on both sides");
 
 struct stack_event {
 	__u32 index;

@@ -285,36 +285,63 @@ __hidden __u32 stack_take_task(void)
 
 #define GONE_MAX	64	/* pieces of files; one that is larger than these is not taken out */
 
-int stack_code_gone(__u64 start, __u64 end)
+/* Takes [start, end) out of the mappings from `first` on. A global function: for two spaces, verified once. 1: some was there. */
+__noinline int code_cut(__u32 first, __u32 cnt, __u64 start, __u64 end)
 {
-	struct unwind_space *space = space_get();
-	struct stack_state *state = stack_state_get();
 	struct unwind_mapping *m;
-	bool gone = false;
+	int cut = 0;
 	__u32 at;
 
-	if (!space || !state || !space->cnt)
+	if (!cnt)
 		return 0;
-	at = mapping_find(space->first, space->cnt, end - 1);
+	at = mapping_find(first, cnt, end - 1);
 	for (int i = 0; i < GONE_MAX; i++, at--) {
 		m = bpf_map_lookup_elem(&unwind_mappings, &at);
 		if (!m || m->start >= end)
 			break;
 		if (m->end > start && m->end > m->start) {
 			m->end = m->start < start ? start : m->start;
-			gone = true;
+			cut = 1;
 		}
-		if (m->start <= start || at == space->first)
+		if (m->start <= start || at == first)
 			break;
 	}
-	if (!gone)
-		return 0;
+	return cut;
+}
+
+static __always_inline bool space_cut(struct unwind_space *space, __u64 start, __u64 end)
+{
+	if (!code_cut(space->first, space->cnt, start, end))
+		return false;
 	/* walks that have begun notice, and what is cached or remembered is old */
 	if (space->generation % UNWIND_GENERATIONS == UNWIND_GENERATIONS - 1)
 		space->cnt = 0;
 	else
 		__sync_fetch_and_add(&space->generation, 1);
-	stack_count(&state->outside_cnt);
+	return true;
+}
+
+/*
+ * Both spaces: user space may be about to switch to tables that it has made from mappings of before. It looks whether
+ * anything is gone since then when the tables are written, and switches if not; what goes after that look is cut here.
+ */
+int stack_code_gone(__u64 start, __u64 end)
+{
+	struct unwind_process *p = process_get();
+	struct stack_state *state = stack_state_get();
+	__u32 current;
+	__u64 number;
+
+	if (!p || !state)
+		return 0;
+	number = __sync_fetch_and_add(&state->gone_cnt, 1) + 1;
+	state->gone[number & (STACK_GONE_KEPT - 1)].start = start;
+	state->gone[number & (STACK_GONE_KEPT - 1)].end = end;
+	*(volatile __u64 *)&state->gone[number & (STACK_GONE_KEPT - 1)].number = number;
+	current = *(volatile __u32 *)&p->current & 1;
+	space_cut(current ? &p->spaces[0] : &p->spaces[1], start, end);
+	if (space_cut(current ? &p->spaces[1] : &p->spaces[0], start, end))
+		stack_count(&state->outside_cnt);
 	return 0;
 }
 

@@ -68,15 +68,21 @@ static __always_inline bool place_get(__u32 *ret)
 	return true;
 }
 
-/* The tables of the current process as they are now; NULL when it has none. */
-static __always_inline struct unwind_space *space_get(void)
+/* The current process; NULL when it has no tables. */
+static __always_inline struct unwind_process *process_get(void)
 {
-	struct unwind_process *p;
 	__u32 place = 0;
 
 	if (!unwind_one_process && !place_get(&place))
 		return NULL;
-	p = bpf_map_lookup_elem(&unwind_processes, &place);
+	return bpf_map_lookup_elem(&unwind_processes, &place);
+}
+
+/* The tables of the current process as they are now; NULL when it has none. */
+static __always_inline struct unwind_space *space_get(void)
+{
+	struct unwind_process *p = process_get();
+
 	if (!p)
 		return NULL;
 	return *(volatile __u32 *)&p->current & 1 ? &p->spaces[1] : &p->spaces[0];

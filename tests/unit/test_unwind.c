@@ -257,6 +257,45 @@ static void lab_compare(const char *program, const char *mode, const char *n, en
 	lab_close(&l);
 }
 
+/* Tables whose mappings are gone meanwhile are not used; what goes elsewhere does not matter. */
+TEST(overtaken)
+{
+	struct unwind_identity id = { .pid = 1 };
+	struct stack_state *state = &host.state;
+	const struct target_mapping *map;
+	uint64_t generation;
+	struct lab l;
+
+	if (!lab_open(&l, "unwindlab", "deep", "3"))
+		goto out;
+	map = target_mapping_at(l.target, lab_regs(&l).rip);
+	if (!CHECK(map != NULL))
+		goto out;
+	generation = host.process->spaces[host.process->current].generation;
+	unwind_tables_watch(l.tables, state, 0);
+	stack_code_gone(map->end + (1 << 30), map->end + (1 << 30) + 4096);
+	CHECK_EQ(unwind_tables_set(l.tables, &id, l.target), 0);
+	CHECK(host.process->spaces[host.process->current].generation > generation);
+	generation = host.process->spaces[host.process->current].generation;
+	stack_code_gone(map->start, map->end);
+	CHECK_EQ(unwind_tables_set(l.tables, &id, l.target), -EAGAIN);
+	CHECK(host.process->spaces[host.process->current].generation / UNWIND_GENERATIONS == generation / UNWIND_GENERATIONS);
+	/* read again since then */
+	unwind_tables_watch(l.tables, state, state->gone_cnt);
+	CHECK_EQ(unwind_tables_set(l.tables, &id, l.target), 0);
+	/* more than is kept: not known */
+	for (unsigned int n = 0; n < STACK_GONE_KEPT; n++)
+		stack_code_gone(map->end + (1 << 30), map->end + (1 << 30) + 4096);
+	CHECK_EQ(unwind_tables_set(l.tables, &id, l.target), -EAGAIN);
+	unwind_tables_watch(l.tables, state, state->gone_cnt);
+	CHECK_EQ(unwind_tables_set(l.tables, &id, l.target), 0);
+	/* one that is being written */
+	state->gone_cnt++;
+	CHECK_EQ(unwind_tables_set(l.tables, &id, l.target), -EAGAIN);
+out:
+	lab_close(&l);
+}
+
 TEST(modes)
 {
 	static const char *const modes[] = {
@@ -367,7 +406,7 @@ TEST(steps)
 	CHECK(s.done > 6000 && s.calls > 100 && s.returns > 100);
 }
 
-TEST_MAIN(TEST_CASE(modes), TEST_CASE(depths), TEST_CASE(static_program), TEST_CASE(steps))
+TEST_MAIN(TEST_CASE(modes), TEST_CASE(depths), TEST_CASE(static_program), TEST_CASE(steps), TEST_CASE(overtaken))
 
 #else
 

@@ -206,6 +206,39 @@ TEST(gone)
 	host_close();
 }
 
+/* The tables that are being made are cut as well, and user space can see what is gone. */
+TEST(gone_in_both)
+{
+	const __u64 end = TEXT + FUNCTIONS * UNWIND_BLOCK_BYTES;
+	struct unwind_space *next;
+	__u64 generation;
+
+	world_open();
+	ends(STACK_ENDED, 2, STACK, 0);
+	generation = host.process->spaces[0].generation;
+	next = &host.process->spaces[1];
+	*next = host.process->spaces[0];
+	next->generation += UNWIND_GENERATIONS;
+	next->first = host.process->spaces[0].first + 100;
+	host.mappings[next->first] = host.mappings[0];
+	next->cnt = 1;
+	stack_code_gone(TEXT + UNWIND_BLOCK_BYTES, end);
+	CHECK_EQ(host.mappings[0].end, TEXT + UNWIND_BLOCK_BYTES);
+	CHECK_EQ(host.mappings[next->first].end, TEXT + UNWIND_BLOCK_BYTES);
+	CHECK_EQ(next->generation, generation + UNWIND_GENERATIONS + 1);
+	CHECK_EQ(host.state.outside_cnt, 1);
+	/* only there: the tables in use miss nothing */
+	host.mappings[next->first].end = end + 8192;
+	stack_code_gone(end + 4096, end + 8192);
+	CHECK_EQ(host.mappings[next->first].end, end + 4096);
+	CHECK_EQ(host.state.outside_cnt, 1);
+	CHECK_EQ(host.state.gone_cnt, 2);
+	CHECK_EQ(host.state.gone[2].number, 2);
+	CHECK_EQ(host.state.gone[2].start, end + 4096);
+	CHECK_EQ(host.state.gone[2].end, end + 8192);
+	host_close();
+}
+
 TEST(generations)
 {
 	__u32 first, index;
@@ -370,4 +403,4 @@ TEST(random)
 }
 
 TEST_MAIN(TEST_CASE(loops), TEST_CASE(unreadable), TEST_CASE(pointers), TEST_CASE(rules), TEST_CASE(depth), TEST_CASE(outside),
-	  TEST_CASE(epochs), TEST_CASE(gone), TEST_CASE(generations), TEST_CASE(mappings), TEST_CASE(random))
+	  TEST_CASE(epochs), TEST_CASE(gone), TEST_CASE(gone_in_both), TEST_CASE(generations), TEST_CASE(mappings), TEST_CASE(random))

@@ -149,7 +149,8 @@ static int leak_on_target(struct source *s)
 static bool leak_misses_code(struct source *s)
 {
 	uint32_t loaded = __atomic_load_n(&s->state->loaded_cnt, __ATOMIC_RELAXED);
-	bool misses = unwinder_misses_code(&s->unwinder) || loaded != s->loaded_seen;
+	/* both are to be asked; once in any case: between the first look and the attaching nobody watched */
+	bool misses = unwinder_misses_code(&s->unwinder) | (loaded != s->loaded_seen);
 
 	s->loaded_seen = loaded;
 	return misses;
@@ -172,6 +173,7 @@ static int open_maps(struct source *s)
 	s->tally = (struct tally){ .stripes = s->stripes };
 	err = leak_on_target(s);
 	counters_open(&s->counters, leak_programs_map(p, "leak_counters"));
+	s->loaded_seen = UINT32_MAX;
 	if (!err)
 		err = counters_restock(&s->counters, STACK_FIRST);
 	if (!err)

@@ -115,15 +115,20 @@ static uint64_t outside_cnt(const struct unwinder *u)
 int unwinder_set_target(struct unwinder *u, const struct target *t)
 {
 	const struct unwind_identity id = { .pid = t->pid };
+	int err;
 
 	u->outside_seen = u->outside_now;
-	return unwind_tables_set(u->tables, &id, t);
+	unwind_tables_watch(u->tables, u->state, u->gone_now);
+	err = unwind_tables_set(u->tables, &id, t);
+	u->overtaken = err == -EAGAIN;
+	return err;
 }
 
 bool unwinder_misses_code(struct unwinder *u)
 {
+	u->gone_now = __atomic_load_n(&u->state->gone_cnt, __ATOMIC_SEQ_CST);
 	u->outside_now = outside_cnt(u);
-	return u->outside_now != u->outside_seen;
+	return u->overtaken || u->outside_now != u->outside_seen;
 }
 
 uint64_t unwinder_bytes(const struct unwinder *u)

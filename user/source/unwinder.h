@@ -50,6 +50,8 @@ struct unwinder {
 	struct stack_state *state;	/* shared with the kernel */
 	struct unwind_tables *tables;
 	uint64_t outside_seen, outside_now;	/* state->outside_cnt when the tables were last made; when it was last looked at */
+	uint64_t gone_now;		/* state->gone_cnt then */
+	bool overtaken;			/* the last tables were old before they could be used */
 };
 
 /* On a loaded object. w: makes the rows, borrowed. */
@@ -57,7 +59,7 @@ int unwinder_open(struct unwinder *u, const struct bpf_object *obj, const struct
 		  struct worker *w);
 void unwinder_close(struct unwinder *u);
 
-/* Makes or renews the tables of one target that has them for itself. */
+/* Makes or renews the tables of one target that has them for itself. -EAGAIN: its mappings are others by now. */
 int unwinder_set_target(struct unwinder *u, const struct target *t);
 /*
  * Whether programs met code that is in no table, or saw that some is gone: the target may have mapped some. To be asked

@@ -26,6 +26,8 @@ struct unwind_tables {
 	struct unwind_process *kernel;	/* the map, by place */
 	struct process *processes;	/* by place */
 	uint64_t generation;		/* the last that was given */
+	const struct stack_state *state;	/* NULL: nobody notes what is gone */
+	uint64_t gone_seen;
 };
 
 static int map_memory(int fd, size_t bytes, void *ret)
@@ -231,6 +233,45 @@ static int place_find(const struct unwind_tables *t, uint32_t pid, uint32_t *ret
 	return 0;
 }
 
+void unwind_tables_watch(struct unwind_tables *t, const struct stack_state *state, uint64_t seen)
+{
+	t->state = state;
+	t->gone_seen = seen;
+}
+
+static bool has_code(const struct draft *d, uint64_t start, uint64_t end)
+{
+	for (uint32_t i = 0; i < d->cnt; i++)
+		if (d->list[i].start < end && d->list[i].end > start)
+			return true;
+	return false;
+}
+
+/* Whether some of the draft is gone since its mappings were read, or may be. */
+static bool is_overtaken(const struct unwind_tables *t, const struct draft *d)
+{
+	uint64_t now;
+
+	if (!t->state)
+		return false;
+	now = __atomic_load_n(&t->state->gone_cnt, __ATOMIC_SEQ_CST);
+	if (now - t->gone_seen >= STACK_GONE_KEPT)
+		return true;
+	for (uint64_t n = t->gone_seen + 1; n <= now; n++) {
+		const struct stack_gone *gone = &t->state->gone[n % STACK_GONE_KEPT];
+		uint64_t start, end;
+
+		if (__atomic_load_n(&gone->number, __ATOMIC_ACQUIRE) != n)
+			return true;	/* it is being written */
+		start = __atomic_load_n(&gone->start, __ATOMIC_RELAXED);
+		end = __atomic_load_n(&gone->end, __ATOMIC_RELAXED);
+		if (has_code(d, start, end))
+			return true;
+	}
+	/* none of them was overwritten while it was read */
+	return __atomic_load_n(&t->state->gone_cnt, __ATOMIC_SEQ_CST) - t->gone_seen >= STACK_GONE_KEPT;
+}
+
 /* Writes the draft into the space that is not in use, and switches to it. */
 static int publish(struct unwind_tables *t, uint32_t place, const struct draft *d)
 {
@@ -249,6 +290,10 @@ static int publish(struct unwind_tables *t, uint32_t place, const struct draft *
 	k->spaces[next] = (struct unwind_space){
 		.generation = t->generation += UNWIND_GENERATIONS, .first = p->ranges[next].first, .cnt = d->cnt,
 	};
+	/* all of it is written before it is asked what is gone: see stack_code_gone() */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (is_overtaken(t, d))
+		return -EAGAIN;
 	__atomic_store_n(&k->current, next, __ATOMIC_RELEASE);
 	return 0;
 }

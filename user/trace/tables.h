@@ -39,8 +39,17 @@ struct unwind_identity {
 };
 
 /*
- * Makes or renews the tables of a process, as its mappings are now. Files that have no rows, or cannot be read, are walked by frame pointers. -ENOSPC: no room for one more process or
- * its mappings; -ENOMEM and the kernel's errors. What was there stays then.
+ * What the programs note of code that is gone: tables that were made from mappings of before are not used then. state: the
+ * map, borrowed, of programs that call stack_code_gone(); seen: its gone_cnt before the mappings were read that the next call
+ * of unwind_tables_set() is given. Without a call nothing is looked for.
+ */
+void unwind_tables_watch(struct unwind_tables *t, const struct stack_state *state, uint64_t seen);
+
+/*
+ * Makes or renews the tables of a process, as its mappings are now. Files that have no rows, or cannot be read, are walked by
+ * frame pointers. -ENOSPC: no room for one more process or
+ * its mappings; -EAGAIN: some of it is gone meanwhile, read the mappings again; -ENOMEM and the kernel's errors. What was there
+ * stays then.
  */
 int unwind_tables_set(struct unwind_tables *t, const struct unwind_identity *id, const struct target *target);
 /* Forgets a process that has ended. */
