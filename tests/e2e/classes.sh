@@ -36,7 +36,7 @@ says classes.next "$WORK/last" '^ *next: .*ebb leak'
 stop server TERM
 start server "$PROGRAMS/server" --seconds 300 --wait --lru --warmup --churn --slow
 await server '^ready' || finish
-attached_or_fail classes.none.attach table leak "${PID[server]}" -i 1s -d 25s --top 50 --max-overhead none || finish
+attached_or_fail classes.none.attach table leak "${PID[server]}" -i 1s -d 16s --top 50 --max-overhead none || finish
 tell server go
 wait_end table
 is classes.none.status "$STATUS" 0 || show "$WORK/table.err"

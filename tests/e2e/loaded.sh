@@ -14,7 +14,7 @@ sum() { awk -v re="$2" '{ n = $NF; sub(/ [0-9]+$/, "") } $0 ~ re { sum += n } EN
 # between NAME GOT LOW HIGH: the first block of each use is taken before ebb has noticed, or not.
 between() { check "$1" "$2, not $3 to $4" test $(($2 >= $3 && $2 <= $4)) = 1; }
 
-for way in session multi perf; do
+for way in session perf; do
 	export EBB_ATTACH=$way
 	[ $way != perf ] || NOTICED=1000
 	if plugins_watched loaded.$way.own "" "use $OWN 40 $NOTICED"; then

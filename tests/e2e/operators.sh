@@ -61,7 +61,7 @@ for pair in jemalloc:libjemalloc.so.2 tcmalloc:libtcmalloc_minimal.so.4 mimalloc
 done
 THROWS=yes
 measure glibc
-for way in multi perf; do
+for way in perf; do
 	export EBB_ATTACH=$way
 	lib=$(library libtcmalloc_minimal.so.4)
 	[ -n "$lib" ] || continue
