@@ -219,8 +219,8 @@ static void on_started(struct session *s, void *ctx)
 {
 	struct leak_run *run = ctx;
 
-	log_info("attached to %zu sites of process %d by %s; every allocation counts from now on", run->plan->sites_cnt,
-		 (int)run->target->pid, leak_source.attached_by(s->source));
+	log_info("attached to %zu sites of process %d by %s; every %s counts from now on", run->plan->sites_cnt,
+		 (int)run->target->pid, leak_source.attached_by(s->source), run->args->pairs.cnt ? "call" : "allocation");
 	sites_verify(run, run->plan);
 	run->err = rows_open(&run->rows, run->profile, run->args->raw, s->start_ns);
 	run->rows_opened = !run->err;
