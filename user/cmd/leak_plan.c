@@ -148,7 +148,7 @@ int leak_plan_again(struct session *s, const struct pairs *pairs, struct plan **
 
 	if (err)
 		return err;
-	survey_set_pump(run, session_pump_fd(s), session_pump, s);
+	survey_set_pump(run, loop_pump_fd(s->loop), loop_pump, s->loop);
 	err = survey_finish(run, &more);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !err; i++)
 		if (more.hazards.found[kinds[i]])

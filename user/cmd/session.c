@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/privileges.h"
@@ -19,22 +14,9 @@
 #include "cmd/session.h"
 
 #define TICK_PERIOD_NS	1000000000ull
-#define CODE_PERIOD_NS	100000000ull
 #define RENEW_PAUSES	20	/* as long as it took */
 #define MAPPED_PAUSES	4	/* the same for config->mapped */
 #define SETTLED_NS	1000000000ull	/* by then the dynamic linker has bound what it has loaded */
-
-enum wake {
-	/* in the order of handling: what ends the run comes before one more snapshot */
-	WAKE_SIGNAL,
-	WAKE_DURATION,
-	WAKE_SOURCE,
-	WAKE_TARGET,	/* the pidfd: the process has ended */
-	WAKE_CODE,	/* ten times a second: has the target mapped any? */
-	WAKE_TICK,	/* every second */
-	WAKE_SNAPSHOT,
-	WAKES,
-};
 
 static uint64_t clock_ns(void)
 {
@@ -42,113 +24,6 @@ static uint64_t clock_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-/* A timer that first fires after first_ns and then every period_ns (0: never again). */
-static int timer_open(uint64_t first_ns, uint64_t period_ns)
-{
-	const struct itimerspec spec = {
-		.it_value = { .tv_sec = first_ns / 1000000000, .tv_nsec = first_ns % 1000000000 },
-		.it_interval = { .tv_sec = period_ns / 1000000000, .tv_nsec = period_ns % 1000000000 },
-	};
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-
-	if (fd < 0)
-		return -errno;
-	if (timerfd_settime(fd, 0, &spec, NULL)) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
-/* What ends a run, but for those that ebb was started to ignore (nohup). */
-static void end_signals(sigset_t *ret)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-
-	sigemptyset(ret);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		struct sigaction old;
-
-		if (!sigaction(signals[i], NULL, &old) && old.sa_handler != SIG_IGN)
-			sigaddset(ret, signals[i]);
-	}
-}
-
-void session_hold_signals(bool hold)
-{
-	sigset_t set;
-
-	end_signals(&set);
-	sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
-}
-
-static int signals_open(void)
-{
-	sigset_t set;
-	int fd;
-
-	end_signals(&set);
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
-
-/* Everything that can wake the loop. fds of the source and the target are borrowed. */
-struct loop {
-	int epoll_fd;
-	int fds[WAKES];		/* -1 = not there */
-};
-
-static void loop_close(struct loop *l)
-{
-	for (int i = 0; i < WAKES; i++)
-		if (l->fds[i] >= 0 && i != WAKE_SOURCE && i != WAKE_TARGET)
-			close(l->fds[i]);
-	if (l->epoll_fd >= 0)
-		close(l->epoll_fd);
-	/* A second Ctrl-C in the last report ends ebb at once: no probe is left by then. */
-	session_hold_signals(false);
-}
-
-static int loop_open(struct loop *l)
-{
-	*l = (struct loop){ .epoll_fd = -1 };
-	for (int i = 0; i < WAKES; i++)
-		l->fds[i] = -1;
-	session_hold_signals(true);
-	l->fds[WAKE_SIGNAL] = signals_open();
-	if (l->fds[WAKE_SIGNAL] < 0)
-		return l->fds[WAKE_SIGNAL];
-	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	return l->epoll_fd < 0 ? -errno : 0;
-}
-
-static int loop_fill(struct loop *l, const struct session *s)
-{
-	const struct session_config *c = s->config;
-
-	l->fds[WAKE_SOURCE] = c->type->fd(s->source);
-	l->fds[WAKE_TARGET] = c->target ? c->target->pidfd : -1;
-	l->fds[WAKE_TICK] = timer_open(TICK_PERIOD_NS, TICK_PERIOD_NS);
-	if (c->target)
-		l->fds[WAKE_CODE] = timer_open(CODE_PERIOD_NS, CODE_PERIOD_NS);
-	if (c->interval_ns)
-		l->fds[WAKE_SNAPSHOT] = timer_open(c->interval_ns, c->interval_ns);
-	if (c->duration_ns)
-		l->fds[WAKE_DURATION] = timer_open(c->duration_ns, 0);
-	for (int i = 0; i < WAKES; i++) {
-		struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
-
-		if (l->fds[i] < 0 && (i == WAKE_TICK || (i == WAKE_CODE && c->target) || (i == WAKE_SNAPSHOT && c->interval_ns) ||
-				      (i == WAKE_DURATION && c->duration_ns)))
-			return l->fds[i];
-		if (l->fds[i] >= 0 && epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->fds[i], &event))
-			return -errno;
-	}
-	return 0;
 }
 
 /*
@@ -243,16 +118,37 @@ static void target_life(struct session *s)
 	}
 }
 
-/* One snapshot, names included. */
-static int snapshot(struct session *s, bool last)
+/* Of one that is not in the loop, yet or any more. */
+static void pump_outside(void *ctx)
+{
+	struct session *s = ctx;
+
+	progress_tick(&s->progress);
+	if (s->loop)
+		loop_pump(s->loop);
+}
+
+/* While a worker is waited for, those in the loop go on; outside: and this one's progress is shown. */
+static void workers_pump(struct session *s, bool outside)
+{
+	struct worker *const workers[] = { s->config->context.worker, s->config->context.names_worker };
+	int fd = s->loop ? loop_pump_fd(s->loop) : -1;
+
+	for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++) {
+		if (!workers[i])
+			continue;
+		if (outside)
+			worker_set_pump(workers[i], fd, pump_outside, s);
+		else
+			worker_set_pump(workers[i], fd, s->loop ? loop_pump : NULL, s->loop);
+	}
+}
+
+static int snapshot_named(struct session *s, bool last)
 {
 	const struct session_config *c = s->config;
-	int err;
+	int err = c->type->snapshot(s->source);
 
-	if (!last)
-		s->now_ns = clock_ns();	/* the last one is of the moment when the probes began to come off */
-	c->before(s, c->ctx);
-	err = c->type->snapshot(s->source);
 	if (err)
 		return err;
 	err = naming_update(&s->naming, last);
@@ -263,71 +159,54 @@ static int snapshot(struct session *s, bool last)
 	return 0;
 }
 
-static int on_wake(struct session *s, enum wake wake, const struct loop *l)
+int session_snapshot(struct session *s, bool last)
 {
-	struct signalfd_siginfo info;
-	uint64_t ticks;
+	int err;
 
-	switch (wake) {
-	case WAKE_SIGNAL:
-		/* taken, or it would be delivered when the mask is restored */
-		if (read(l->fds[wake], &info, sizeof(info)) > 0)
-			s->end = SESSION_SIGNAL;
-		return 0;
-	case WAKE_SOURCE:
-		target_life(s);
-		target_renew(s);
-		if (s->end == SESSION_RUNNING)
-			target_mapped(s);
-		return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
-	case WAKE_TARGET:
-		target_life(s);
-		s->end = SESSION_EXITED;
-		return 0;
-	case WAKE_DURATION:
-		s->end = SESSION_DURATION;
-		return 0;
-	default:
-		if (read(l->fds[wake], &ticks, sizeof(ticks)) < 0)
-			return 0;
-		if (wake == WAKE_CODE) {
-			target_renew(s);
-			target_mapped(s);
-		}
-		if (wake == WAKE_TICK) {
-			if (s->config->target)
-				meter_update(s);
-			/* what the source does in its own time */
-			return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
-		}
-		return wake == WAKE_SNAPSHOT ? snapshot(s, false) : 0;
-	}
-}
-
-static int loop_run(struct session *s, const struct loop *l)
-{
-	struct epoll_event events[WAKES];
-	int err = 0;
-
-	while (!err && s->end == SESSION_RUNNING) {
-		int cnt = epoll_wait(l->epoll_fd, events, WAKES, -1);
-		bool woken[WAKES] = { false };
-
-		if (cnt < 0 && errno != EINTR)
-			return log_error(-errno, "waiting for events: %s", strerror(errno));
-		for (int i = 0; i < cnt; i++)
-			woken[events[i].data.u32] = true;
-		for (int i = 0; !err && i < WAKES && s->end == SESSION_RUNNING; i++)
-			if (woken[i])
-				err = on_wake(s, i, l);
-	}
+	if (!last)
+		s->now_ns = clock_ns();	/* the last one is of the moment when the probes began to come off */
+	s->config->before(s, s->config->ctx);
+	if (last)
+		workers_pump(s, true);
+	err = snapshot_named(s, last);
+	if (last)
+		workers_pump(s, false);
 	return err;
 }
 
-/* While the worker reads a large file, what the source sends must not be lost, and its price not be forgotten. */
-void session_pump(void *session)
+int session_on_source(struct session *s)
 {
-	struct session *s = session;
+	target_life(s);
+	target_renew(s);
+	if (s->end == SESSION_RUNNING)
+		target_mapped(s);
+	return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
+}
+
+void session_on_exit(struct session *s)
+{
+	target_life(s);
+	s->end = SESSION_EXITED;
+}
+
+int session_on_code(struct session *s)
+{
+	target_renew(s);
+	target_mapped(s);
+	return 0;
+}
+
+int session_on_tick(struct session *s)
+{
+	if (s->config->target)
+		meter_update(s);
+	/* what the source does in its own time */
+	return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
+}
+
+/* While the worker reads a large file, what the source sends must not be lost, and its price not be forgotten. */
+void session_pump(struct session *s)
+{
 	uint64_t now = clock_ns();
 
 	progress_tick(&s->progress);
@@ -339,11 +218,6 @@ void session_pump(void *session)
 		if (s->end == SESSION_BRAKE)	/* the file may take long, the probes are to come off now */
 			s->config->type->detach(s->source);
 	}
-}
-
-int session_pump_fd(const struct session *s)
-{
-	return s->config->type->fd(s->source);
 }
 
 static int session_attach(struct session *s)
@@ -396,14 +270,6 @@ static int names_open(struct session *s)
 	return naming_open(&s->naming, &names);
 }
 
-/* Before there is anything to pump. */
-static void pump_progress(void *ctx)
-{
-	struct session *s = ctx;
-
-	progress_tick(&s->progress);
-}
-
 /* Opens the source, which waits for the worker to read how the target's files are to be unwound. */
 static int source_open(struct session *s)
 {
@@ -422,7 +288,6 @@ static int source_open(struct session *s)
 		text_printf(&what, "reading unwind information of %s (%s)", slash ? slash + 1 : largest->path,
 			    text_bytes(size, largest->size_bytes, false));
 		progress_begin(&s->progress, text_str(&what));
-		worker_set_pump(c->context.worker, -1, pump_progress, s);
 	}
 	err = c->type->open(&c->context, c->source_options, &s->source);
 	progress_end(&s->progress);
@@ -430,51 +295,67 @@ static int source_open(struct session *s)
 	return err;
 }
 
-int session_run(struct session *s, const struct session_config *config)
+int session_open(struct session *s, const struct session_config *config, struct loop *l)
 {
-	bool noted = false;
-	struct loop l;
 	int err;
 
-	*s = (struct session){ .config = config, .exit_status = -1 };
-	err = loop_open(&l);
-	if (!err)
-		err = names_open(s);
-	if (err) {
-		log_error(err, "preparing the session: %s", strerror(-err));
-		goto out;
-	}
+	*s = (struct session){ .config = config, .loop = l, .exit_status = -1 };
+	workers_pump(s, true);
+	err = names_open(s);
+	if (err)
+		return log_error(err, "preparing the session: %s", strerror(-err));
 	err = source_open(s);
+	if (!err)
+		err = session_attach(s);
+	workers_pump(s, false);
+	if (err || s->end != SESSION_RUNNING)
+		return err;
+	err = loop_add(l, s);
 	if (err)
-		goto out;
-	err = session_attach(s);
-	if (err)
-		goto out;
-	if (config->context.worker)
-		worker_set_pump(config->context.worker, config->type->fd(s->source), session_pump, s);
-	if (config->context.names_worker)
-		worker_set_pump(config->context.names_worker, config->type->fd(s->source), session_pump, s);
-	err = loop_fill(&l, s);
-	if (err) {
-		log_error(err, "preparing the session: %s", strerror(-err));
-		goto out;
-	}
-	if (s->end == SESSION_RUNNING) {
-		noted = true;
-		note_attached(s, true);
-		privileges_shrink(s);
-		config->started(s, config->ctx);
-		err = loop_run(s, &l);
-	}
-out:
+		return log_error(err, "preparing the session: %s", strerror(-err));
+	s->noted = true;
+	note_attached(s, true);
+	privileges_shrink(s);
+	config->started(s, config->ctx);
+	return 0;
+}
+
+void session_stop(struct session *s, enum session_end end)
+{
+	if (s->stopped)
+		return;
+	s->stopped = true;
 	s->now_ns = clock_ns();
-	if (s->source)
-		config->type->detach(s->source);
-	loop_close(&l);
-	if (noted)
+	if (s->end == SESSION_RUNNING)
+		s->end = end;
+	if (s->source) {
+		s->config->type->detach(s->source);
+		loop_remove(s->loop, s);
+	}
+	if (s->noted)
 		note_attached(s, false);
+}
+
+int session_run(struct session *s, const struct session_config *config)
+{
+	const struct loop_config loops = {
+		.interval_ns = config->interval_ns, .duration_ns = config->duration_ns, .targets = config->target != NULL,
+	};
+	struct loop l;
+	int err = loop_open(&l);
+
+	*s = (struct session){ .config = config, .loop = &l, .exit_status = -1 };
+	if (err)
+		log_error(err, "preparing the session: %s", strerror(-err));
+	else
+		err = session_open(s, config, &l);
+	if (!err && s->end == SESSION_RUNNING)
+		err = loop_run(&l, &loops);
+	session_stop(s, l.end);
+	loop_close(&l);
+	s->loop = NULL;
 	if (!err && s->end != SESSION_OUTPUT)
-		err = snapshot(s, true);
+		err = session_snapshot(s, true);
 	return err;
 }
 
@@ -493,10 +374,9 @@ void session_say_losses(const struct session *s, uint64_t events_cnt)
 
 void session_close(struct session *s)
 {
-	if (s->config->context.worker)
-		worker_set_pump(s->config->context.worker, -1, NULL, NULL);
-	if (s->config->context.names_worker)
-		worker_set_pump(s->config->context.names_worker, -1, NULL, NULL);
+	if (!s->config)
+		return;
+	workers_pump(s, false);
 	naming_close(&s->naming);
 	if (s->source)
 		s->source = s->config->type->close(s->source);

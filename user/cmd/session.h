@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One run of a source on a target, or on the whole machine: from attaching to the last snapshot. One thread, one
- * epoll: signals, timers, the source's rings, the end of the target. Knows no kind of source and prints no result.
+ * One run of a source on a target, or on the whole machine: from attaching to the last snapshot. A loop (cmd/loop.h) says
+ * when it is to do what. Knows no kind of source and prints no result.
  */
 #ifndef CMD_SESSION_H
 #define CMD_SESSION_H
@@ -9,20 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cmd/loop.h"
 #include "cmd/meter.h"
 #include "cmd/naming.h"
 #include "cmd/progress.h"
 #include "source/source.h"
-
-enum session_end {
-	SESSION_RUNNING,
-	SESSION_DURATION,	/* its time was over */
-	SESSION_SIGNAL,		/* SIGINT, SIGTERM, SIGHUP */
-	SESSION_EXITED,		/* the target ended: exit_status */
-	SESSION_EXECED,		/* the target runs another program now */
-	SESSION_BRAKE,		/* it cost too much */
-	SESSION_OUTPUT,		/* the result cannot be written any more */
-};
 
 struct session;
 
@@ -33,8 +24,7 @@ struct session_config {
 	struct target *target;		/* NULL: the whole machine; then nothing is metered and there is no brake */
 	const void *source_options;
 	const struct naming_options *naming;	/* NULL = the defaults */
-	uint64_t interval_ns;		/* between snapshots; 0 = only the last one */
-	uint64_t duration_ns;		/* 0 = until something ends it */
+	uint64_t interval_ns, duration_ns;	/* of session_run(), see struct loop_config */
 	double max_overhead_percent;	/* < 0 = no brake */
 	uint64_t capabilities;		/* PRIVILEGE() of those that are needed once it is attached */
 	uint64_t spare_capabilities;	/* and of those that are needed for moments */
@@ -55,6 +45,7 @@ struct session_config {
 
 struct session {
 	const struct session_config *config;
+	struct loop *loop;		/* borrowed */
 	struct source *source;
 	struct naming naming;
 	struct progress progress;	/* what takes long; the worker's pump calls progress_tick() */
@@ -69,24 +60,35 @@ struct session {
 	uint64_t settled_ns;	/* and once more at … 0 = not */
 	uint64_t pumped_ns;	/* when the meter was last read while the worker was waited for */
 	int64_t start_wall_s;	/* the start as wall clock time */
+	bool noted;		/* in syslog */
+	bool stopped;
 };
 
 /*
- * Holds back the signals that end a run (true), or lets them through: session_run() takes those that came
- * before it, and lets them through again when no probe is left. Hold them before a temporary file exists.
+ * Opens, attaches and calls `started`: from then on it counts. 0 or a negative errno, printed; close it in any case. Where
+ * s->end is set already it has nothing to be added to the loop for. config and l are borrowed until session_close().
  */
-void session_hold_signals(bool hold);
-
-/*
- * Runs until the end. 0 or a negative errno, printed; the reasons to end are no errors. The result
- * remains in s until session_close().
- */
-int session_run(struct session *s, const struct session_config *config);
+int session_open(struct session *s, const struct session_config *config, struct loop *l);
+/* Takes the probes off and out of the loop; the books stay. end: why, unless there is a reason already. */
+void session_stop(struct session *s, enum session_end end);
+/* Values, names, `after`. last: of the moment when it was stopped. 0, or a negative errno, printed. */
+int session_snapshot(struct session *s, bool last);
+/* The result is gone with it. */
 void session_close(struct session *s);
 
-/* What must go on while something else is waited for: for the pump of a worker, every 100 ms and when fd is readable. */
-void session_pump(void *session);
-int session_pump_fd(const struct session *s);
+/*
+ * All of it for one: runs until the end, takes the last snapshot. 0 or a negative errno, printed; the reasons to end are no
+ * errors. The result remains in s until session_close().
+ */
+int session_run(struct session *s, const struct session_config *config);
+
+/* What a loop calls: when the source has sent something, the target's end, ten times a second, every second. */
+int session_on_source(struct session *s);
+void session_on_exit(struct session *s);
+int session_on_code(struct session *s);
+int session_on_tick(struct session *s);
+/* And while the worker is waited for. */
+void session_pump(struct session *s);
 
 /*
  * What was lost, on stderr, also with -q, and without it what is noted: for results that do not say it themselves.

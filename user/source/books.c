@@ -21,7 +21,8 @@ struct books {
 	uint32_t chunks_cnt;		/* in the outer map */
 	uint32_t generations_cnt;	/* that fit into the limit */
 	uint32_t limits[BLOCKS_GENERATIONS_MAX];	/* chunks of each */
-	bool refused;			/* the kernel gave no more memory */
+	bool refused;			/* there is no more memory */
+	struct books_room *room;	/* shared with others; NULL = its own limit is all */
 	/* emptying older generations */
 	int drain_fd;			/* the program, -1 = none */
 	struct leak_state *state;
@@ -56,6 +57,8 @@ static int generation_stock(struct books *b, uint32_t g)
 		if (fd < 0)
 			return fd;
 		b->chunk_fds[b->chunks_cnt++] = fd;
+		if (b->room)
+			b->room->used_bytes += BLOCKS_CHUNK_BYTES;
 	}
 	err = outer_map_publish(b->outer_fd, b->chunk_fds + first, first, b->chunks_cnt - first);
 	if (err)
@@ -108,15 +111,42 @@ int books_open(int outer_fd, struct blocks_index *index, uint64_t max_bytes, str
 	return 0;
 }
 
+void books_share(struct books *b, struct books_room *room)
+{
+	b->room = room;
+	room->used_bytes += books_bytes(b);
+}
+
 struct books *books_free(struct books *b)
 {
 	if (!b)
 		return NULL;
+	if (b->room)
+		b->room->used_bytes -= books_bytes(b);
 	for (uint32_t i = 0; i < b->chunks_cnt; i++)
 		close(b->chunk_fds[i]);
 	free(b->chunk_fds);
 	free(b);
 	return NULL;
+}
+
+/* What the others have left may be less than this generation wants: then it is the last. */
+static int generation_fit(struct books *b, uint32_t g)
+{
+	uint64_t left = 0, fit;
+
+	if (!b->room)
+		return 0;
+	if (b->room->max_bytes > b->room->used_bytes)
+		left = b->room->max_bytes - b->room->used_bytes;
+	fit = b->chunks_cnt + left / BLOCKS_CHUNK_BYTES;
+	if (fit >= b->limits[g])
+		return 0;
+	if (fit <= b->limits[g - 1])
+		return -ENOSPC;
+	b->limits[g] = fit;
+	b->generations_cnt = g + 1;
+	return 0;
 }
 
 static int books_restock(struct books *b)
@@ -126,7 +156,9 @@ static int books_restock(struct books *b)
 
 	if (b->refused || next >= b->generations_cnt || b->index->stocked >= next)
 		return 0;
-	err = generation_stock(b, next);
+	err = generation_fit(b, next);
+	if (!err)
+		err = generation_stock(b, next);
 	log_debug("books: generation %u stocked with %u chunks, %lld blocks live", next, b->limits[next],
 		  (long long)b->index->live_cnt);
 	if (err)

@@ -50,6 +50,7 @@ struct source {
 	double program_ns;			/* 0 = not known yet */
 	uint64_t missed_cnt;			/* runs that the kernel skipped, read at detaching */
 	uint64_t cutoff_ns;
+	uint64_t room_bytes;			/* of options.room, beside the books' own */
 	int64_t *peaks;				/* by the profile's stacks: bytes, over all snapshots */
 	size_t peaks_cnt;
 };
@@ -181,6 +182,8 @@ static int open_maps(struct source *s)
 				 blocks_limit(s->options.max_memory_bytes), &s->books);
 	if (!err)
 		books_set_drain(s->books, leak_programs_run_fd(p, "leak_drain"), s->state);
+	if (!err && s->options.room)
+		books_share(s->books, s->options.room);
 	if (err)
 		return err;
 	s->rings = ring_buffer__new(leak_programs_map(p, "stack_events"), stacks_on_event, &s->stacks, NULL);
@@ -255,10 +258,18 @@ static struct source *leak_close(struct source *s)
 		return NULL;
 	if (s->stats_fd >= 0)
 		close(s->stats_fd);
+	if (s->options.room)
+		s->options.room->used_bytes -= s->room_bytes;
 	unprepare(s);
 	free(s->peaks);
 	free(s);
 	return NULL;
+}
+
+static uint64_t leak_kernel_bytes(const struct source *s)
+{
+	return leak_programs_map_bytes(s->programs) + books_bytes(s->books) + counters_bytes(&s->counters) +
+	       unwinder_bytes(&s->unwinder);
 }
 
 static int leak_open(const struct source_context *ctx, const void *options, struct source **ret)
@@ -284,6 +295,8 @@ static int leak_open(const struct source_context *ctx, const void *options, stru
 		leak_close(s);
 		return err;
 	}
+	if (s->options.room)
+		s->options.room->used_bytes += s->room_bytes = leak_kernel_bytes(s) - books_bytes(s->books);
 	*ret = s;
 	return 0;
 }
@@ -521,12 +534,6 @@ static void leak_life(const struct source *s, struct source_life *ret)
 	ret->exited = __atomic_load_n(&s->state->exited, __ATOMIC_ACQUIRE);
 	ret->execed = __atomic_load_n(&s->state->exec_cnt, __ATOMIC_ACQUIRE) > 0;
 	ret->exit_status = s->state->exit_code;
-}
-
-static uint64_t leak_kernel_bytes(const struct source *s)
-{
-	return leak_programs_map_bytes(s->programs) + books_bytes(s->books) + counters_bytes(&s->counters) +
-	       unwinder_bytes(&s->unwinder);
 }
 
 static void leak_detach(struct source *s)

@@ -5,7 +5,11 @@
 #ifndef SOURCE_LEAK_H
 #define SOURCE_LEAK_H
 
+#include "source/books.h"
 #include "source/source.h"
+
+/* About what the maps of a source take when its target is idle. */
+#define LEAK_IDLE_BYTES	(9ull << 20)
 
 /* Kinds of value, in this order. */
 enum leak_value {
@@ -20,6 +24,7 @@ enum leak_value {
 
 struct leak_options {
 	uint64_t max_memory_bytes;	/* for the books */
+	struct books_room *room;	/* of these and of others; borrowed; NULL = max_memory_bytes is all */
 	uint64_t min_size_bytes;	/* smaller blocks are not booked */
 	uint64_t older_ns;		/* held counts only blocks that are at least so old; 0 = all */
 	double program_ns;		/* what a run of the programs took, from an earlier source; 0 = measure it */

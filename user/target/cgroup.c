@@ -128,6 +128,104 @@ void cgroup_mount_free(struct cgroup_mount *m)
 	*m = (struct cgroup_mount){ .path = NULL };
 }
 
+void cgroup_hierarchies_free(struct cgroup_hierarchy *list, size_t cnt)
+{
+	for (size_t i = 0; i < cnt; i++) {
+		free(list[i].path);
+		free(list[i].root);
+		free(list[i].controller);
+	}
+	free(list);
+}
+
+/* Of the options of a mount of version 1 the first that is a controller or a name. */
+static char *controller_of(const char *options, size_t len)
+{
+	static const char *const others[] = { "rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode" };
+
+	for (size_t at = 0; at < len;) {
+		size_t n = strcspn(options + at, ",");
+		bool other = false;
+
+		n = n < len - at ? n : len - at;
+		for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+			other |= strlen(others[i]) == n && !strncmp(options + at, others[i], n);
+		if (!other && strncmp(options + at, "release_agent=", 14))
+			return strndup(options + at, n);
+		at += n + 1;
+	}
+	return strdup("");
+}
+
+/* 1: it is one; 0: it is none; -ENOMEM. */
+static int hierarchy_parse(const char *line, struct cgroup_hierarchy *ret)
+{
+	const char *separator = strstr(line, " - "), *end = strchr(line, '\n'), *type, *root, *path, *options;
+	size_t type_len, root_len = 0, path_len = 0, options_len = 0;
+	bool is_v2;
+
+	if (!separator || (end && separator > end))
+		return 0;
+	type = separator + 3;
+	type_len = strcspn(type, " \n");
+	is_v2 = type_len == 7 && !strncmp(type, "cgroup2", 7);
+	root = field(line, 3, &root_len);
+	path = field(line, 4, &path_len);
+	options = field(type, 2, &options_len);
+	if ((!is_v2 && (type_len != 6 || strncmp(type, "cgroup", 6))) || !root || !path || path > separator || !options)
+		return 0;
+	*ret = (struct cgroup_hierarchy){
+		.path = unescape(path, path_len), .root = unescape(root, root_len),
+		.controller = is_v2 ? strdup("") : controller_of(options, options_len),
+	};
+	return ret->path && ret->root && ret->controller ? 1 : -ENOMEM;
+}
+
+static int hierarchy_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct cgroup_hierarchy *)b)->path, ((const struct cgroup_hierarchy *)a)->path);
+}
+
+int cgroup_hierarchies_parse(const char *mountinfo, struct cgroup_hierarchy **ret, size_t *ret_cnt)
+{
+	struct cgroup_hierarchy *list = NULL;
+	size_t cnt = 0;
+	int err = 0;
+
+	for (const char *line = mountinfo; err >= 0 && *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		struct cgroup_hierarchy *more = realloc(list, (cnt + 1) * sizeof(*list));
+
+		if (!more) {
+			err = -ENOMEM;
+			break;
+		}
+		list = more;
+		list[cnt] = (struct cgroup_hierarchy){ .path = NULL };
+		err = hierarchy_parse(line, &list[cnt]);
+		cnt += err != 0;
+	}
+	if (err < 0) {
+		cgroup_hierarchies_free(list, cnt);
+		return err;
+	}
+	if (cnt)
+		qsort(list, cnt, sizeof(*list), hierarchy_compare);
+	*ret = list;
+	*ret_cnt = cnt;
+	return 0;
+}
+
+int cgroup_hierarchies(struct cgroup_hierarchy **ret, size_t *ret_cnt)
+{
+	struct text mountinfo = { 0 };
+	int err = read_file("/proc/self/mountinfo", &mountinfo);
+
+	if (!err)
+		err = cgroup_hierarchies_parse(text_str(&mountinfo), ret, ret_cnt);
+	text_free(&mountinfo);
+	return err;
+}
+
 int cgroup_path_parse(const char *text, bool is_v2, char **ret)
 {
 	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {

@@ -7,6 +7,7 @@
 #define TARGET_CGROUP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Where memory's hierarchy is mounted. */
@@ -22,6 +23,18 @@ struct cgroup_mount {
  */
 int cgroup_mount_parse(const char *mountinfo, struct cgroup_mount *ret);
 void cgroup_mount_free(struct cgroup_mount *m);
+/* Any mounted hierarchy. */
+struct cgroup_hierarchy {
+	char *path;		/* where it is mounted */
+	char *root;		/* as above */
+	char *controller;	/* one that tells it from others: "memory", "name=systemd"; "" = version 2 */
+};
+
+/* Those in the text of a mountinfo, the longest path of several that begin alike first. The caller frees them. -ENOMEM. */
+int cgroup_hierarchies_parse(const char *mountinfo, struct cgroup_hierarchy **ret, size_t *ret_cnt);
+/* Of this process's mount namespace. */
+int cgroup_hierarchies(struct cgroup_hierarchy **ret, size_t *ret_cnt);
+void cgroup_hierarchies_free(struct cgroup_hierarchy *list, size_t cnt);
 /* The cgroup in the text of /proc/PID/cgroup, from the root on: "/a/b". -ENOENT. The caller frees it. */
 int cgroup_path_parse(const char *text, bool is_v2, char **ret);
 

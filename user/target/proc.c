@@ -98,12 +98,16 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
 
 		if (end == p)
 			break;
-		if (field == 9)
+		if (field == 4)
+			stat.parent = n;
+		else if (field == 9)
 			stat.flags = n;
 		else if (field == 20)
 			stat.threads_cnt = n;
 		else if (field == 22)
 			stat.start_ticks = n;
+		else if (field == 24)
+			stat.rss_pages = n;
 		else if (field == 28)
 			stat.start_stack_addr = n;
 		else if (field == 47)

@@ -18,9 +18,11 @@ struct proc_stat {
 	const char *comm;	/* in the text that was parsed, comm_len bytes, may hold anything */
 	size_t comm_len;
 	char state;
+	pid_t parent;
 	uint64_t flags;		/* PF_… */
 	uint64_t threads_cnt;
 	uint64_t start_ticks;	/* since boot; the kernel's clock ticks */
+	uint64_t rss_pages;
 	uint64_t start_stack_addr;	/* 0 where we may not see it, as the next */
 	uint64_t start_brk_addr;
 };
