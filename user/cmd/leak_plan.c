@@ -109,8 +109,8 @@ static int judge(const struct target *t, const struct survey *s, enum attach_mod
 	return EXIT_DONE;
 }
 
-int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest *ret_selftest, struct allocators **ret_allocators,
-	      struct plan **ret_plan)
+int leak_plan(const struct target *t, const struct pairs *pairs, struct loop *l, struct selftest *selftest, bool *tested,
+	      struct allocators **ret_allocators, struct plan **ret_plan)
 {
 	struct survey s = { .allocators = NULL };
 	const struct survey_options options = options_of(pairs);
@@ -118,17 +118,20 @@ int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest
 	int code, err;
 
 	err = survey_begin(t, &options, &run);	/* while we try what works here */
-	code = plan_selftest(ret_selftest);
+	code = *tested ? EXIT_DONE : plan_selftest(selftest);
 	if (code) {
 		survey_abandon(run);
 		return code;
 	}
+	*tested = true;
+	if (!err)
+		survey_set_pump(run, loop_pump_fd(l), loop_pump, l);
 	if (!err)
 		err = survey_finish(run, &s);
 	if ((err || s.plan->refusal) && target_is_alive(t) && !target_is_same_image(t))
 		code = LEAK_PLAN_EXECED;
 	else
-		code = err ? leak_survey_failed(t, &s, err) : judge(t, &s, ret_selftest->mode);
+		code = err ? leak_survey_failed(t, &s, err) : judge(t, &s, selftest->mode);
 	*ret_allocators = s.allocators;
 	*ret_plan = s.plan;
 	s.allocators = NULL;

@@ -21,11 +21,11 @@ int leak_survey(const struct target *t, const struct pairs *pairs, struct survey
 int leak_survey_failed(const struct target *t, const struct survey *s, int err);
 
 /*
- * Self-test, allocators, dangers and sites. EXIT_DONE, or an exit code with the reason printed. What was
- * made is handed out in any case; the caller frees it.
+ * Self-test (unless *tested: it is known), allocators, dangers and sites; what is in the loop l goes on meanwhile. EXIT_DONE, or
+ * an exit code with the reason printed. What was made is handed out in any case; the caller frees it.
  */
-int leak_plan(const struct target *t, const struct pairs *pairs, struct selftest *ret_selftest, struct allocators **ret_allocators,
-	      struct plan **ret_plan);
+int leak_plan(const struct target *t, const struct pairs *pairs, struct loop *l, struct selftest *selftest, bool *tested,
+	      struct allocators **ret_allocators, struct plan **ret_plan);
 
 /*
  * A plan of the same target, which has mapped or unmapped something, while the session goes on. Negative errno, without a

@@ -30,37 +30,34 @@ double leak_cut_percent(const struct profile *p)
 	return all ? 100.0 * cut / all : 0;
 }
 
-static int64_t held_total(const struct rows *r)
+int64_t leak_view_held(const struct leak_view *v)
 {
 	int64_t sum = 0;
 
-	for (size_t i = 0; i < r->cnt; i++)
-		sum += r->list[i]->values[LEAK_HELD_BYTES];
+	for (size_t i = 0; i < v->rows->cnt; i++)
+		sum += v->rows->list[i]->values[LEAK_HELD_BYTES];
 	return sum;
 }
 
 static void head_line(const struct leak_view *v, struct report *r)
 {
-	const struct session *s = v->session;
-	const struct target *t = s->config->target;
-	double cost = meter_cost_percent(&s->meter);
+	double cost = v->cost_percent;
 	char duration[TEXT_BYTES_MAX], lost[TEXT_BYTES_MAX], limit[32] = "", cost_text[32] = "unknown yet";
-	uint64_t lost_cnt = profile_lost(s->config->context.profile);
+	uint64_t lost_cnt = profile_lost(v->profile);
 
-	text_duration(duration, s->now_ns - s->start_ns);
+	text_duration(duration, v->now_ns - v->start_ns);
 	text_count(lost, lost_cnt);
 	if (v->limit_percent >= 0)
 		snprintf(limit, sizeof(limit), " (limit %.0f)", v->limit_percent);
 	if (cost >= 0)
 		snprintf(cost_text, sizeof(cost_text), cost < 10 ? "%.1f %%" : "%.0f %%", cost);
 	report_head(r, lost_cnt ? REPORT_BAD : cost > METER_WARN_PERCENT ? REPORT_WARN : REPORT_BOLD,
-		    "leak  %s[%d] %s · %s · exact · costs %s%s · lost %s · cut %.1f %%", t->comm, (int)t->pid,
-		    t->exe ? t->exe : "", duration, cost_text, limit, lost,
-		    leak_cut_percent(s->config->context.profile));
+		    "leak  %s · %s · exact · costs %s%s · lost %s · cut %.1f %%", v->who, duration, cost_text, limit, lost,
+		    leak_cut_percent(v->profile));
 	if (cost > METER_WARN_PERCENT)
 		report_head(r, REPORT_WARN, "the probes take more than %.0f %% of the target's CPU time",
 			    METER_WARN_PERCENT);
-	notes_report(s->config->context.profile, profile_total(s->config->context.profile, LEAK_ALLOC_BLOCKS), v->verbose, r);
+	notes_report(v->profile, profile_total(v->profile, LEAK_ALLOC_BLOCKS), v->verbose, r);
 }
 
 /* What grew, and what the books know of it. */
@@ -68,7 +65,7 @@ static void rss_lines(const struct leak_view *v, struct report *r)
 {
 	const struct target_memory *a = &v->memory_start, *b = &v->memory_now;
 	double grown = ((double)b->rss_bytes - a->rss_bytes) / MIB;
-	double held = held_total(v->rows) / MIB;
+	double held = leak_view_held(v) / MIB;
 	double explained = held < 0 ? 0 : held < grown ? held : grown > 0 ? grown : 0;
 	double heap = ((double)b->heap_bytes - a->heap_bytes) / MIB;
 	double anon = ((double)b->anon_bytes - a->anon_bytes) / MIB - heap;
@@ -92,17 +89,16 @@ static void rss_lines(const struct leak_view *v, struct report *r)
 
 static void since_line(const struct leak_view *v, struct report *r)
 {
-	const struct session *s = v->session;
 	char older[TEXT_BYTES_MAX], kernel[TEXT_BYTES_MAX], clock[32];
-	time_t wall = s->start_wall_s;
+	time_t wall = v->start_wall_s;
 	struct tm tm;
 
 	localtime_r(&wall, &tm);
 	strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-	text_bytes(kernel, s->config->type->kernel_bytes(s->source), false);
+	text_bytes(kernel, v->kernel_bytes, false);
 	if (v->pairs)
 		report_head(r, REPORT_DIM, "in %s; only what was acquired since %s · books %s of kernel memory",
-			    profile_types(v->rows->profile)[LEAK_HELD_BYTES].unit, clock, kernel);
+			    profile_types(v->profile)[LEAK_HELD_BYTES].unit, clock, kernel);
 	else
 		report_head(r, REPORT_DIM, "only allocations since %s: %s are older, not visible · books %s of kernel memory",
 			    clock, text_bytes(older, v->memory_start.rss_bytes, false), kernel);
@@ -127,7 +123,7 @@ static void columns(const struct leak_view *v, struct report *r)
 	snprintf(last, sizeof(last), "LAST %s", text_duration(duration, rows_last_ns(v->rows)));
 	if (v->cutoff_ns)
 		snprintf(kept, sizeof(kept), "KEPT>%s",
-			 text_duration(duration, v->session->now_ns - v->cutoff_ns));
+			 text_duration(duration, v->now_ns - v->cutoff_ns));
 	else
 		snprintf(kept, sizeof(kept), "KEPT");
 
@@ -143,63 +139,72 @@ static void columns(const struct leak_view *v, struct report *r)
 	report_columns(r, list, sizeof(list) / sizeof(list[0]));
 }
 
-static void growth_cell(const struct leak_view *v, struct report *r, int64_t grown)
+void leak_growth_cell(const struct leak_view *v, struct report *r, int64_t grown)
 {
 	char buf[TEXT_BYTES_MAX], count[TEXT_BYTES_MAX];
 
-	if (!strcmp(profile_types(v->rows->profile)[LEAK_HELD_BYTES].unit, "bytes"))
+	if (!strcmp(profile_types(v->profile)[LEAK_HELD_BYTES].unit, "bytes"))
 		report_cell(r, "%s", text_bytes(buf, grown, true));
 	else
 		report_cell(r, "%s%s", grown < 0 ? "−" : grown ? "+" : "", text_count(count, grown < 0 ? -grown : grown));
 }
 
-static void value_cell(const struct leak_view *v, struct report *r, const int64_t values[LEAK_VALUES])
+void leak_value_cell(const struct leak_view *v, struct report *r, int64_t value)
 {
 	char buf[TEXT_BYTES_MAX];
 
-	if (!strcmp(profile_types(v->rows->profile)[v->type].unit, "bytes"))
-		report_cell(r, "%s", text_bytes(buf, values[v->type], false));
+	if (!strcmp(profile_types(v->profile)[v->type].unit, "bytes"))
+		report_cell(r, "%s", text_bytes(buf, value, false));
 	else
-		report_cell(r, "%s", text_count(buf, values[v->type]));
+		report_cell(r, "%s", text_count(buf, value));
 }
 
-/* "handle_upload server via malloc_wrapper", and below it who called. */
-static void code_cell(const struct leak_view *v, struct report *r, const struct row *row)
+int leak_row_name(const struct leak_view *v, const struct row *row, struct text *name)
 {
-	const struct profile *p = v->rows->profile;
+	const struct profile *p = v->profile;
 	struct stack st = profile_stack_at(p, row->best_stack);
-	struct text name = { 0 }, callers = { 0 };
-	char more[48] = "";
 	uint32_t at = 0;
 
 	if (row->frame == UINT32_MAX) {
-		report_cell(r, "%s", st.label ? st.label : "?");
-		return;
+		text_add(name, st.label ? st.label : "?");
+		return -1;
 	}
 	while (at < st.frames_cnt && st.frames[at] != row->frame &&
 	       strcmp(profile_frame_at(p, st.frames[at])->name, profile_frame_at(p, row->frame)->name))
 		at++;
 	if (at == st.frames_cnt)
 		at = 0;
-	if (row->stacks_cnt > 1)
-		snprintf(more, sizeof(more), " (%u stacks)", row->stacks_cnt);
 	const struct frame *f = profile_frame_at(p, st.frames[at]);
 
-	chain_add_name(&name, f);
-	chain_add_place(&name, f);
+	chain_add_name(name, f);
+	chain_add_place(name, f);
 	if (at) {
-		text_add(&name, " via ");
-		chain_add_name(&name, profile_frame_at(p, st.frames[at - 1]));
+		text_add(name, " via ");
+		chain_add_name(name, profile_frame_at(p, st.frames[at - 1]));
 	}
-	report_cell(r, "%s%s", text_str(&name), more);
-	chain_add(&callers, p, &st, at + 1, 4);
+	return at;
+}
+
+/* Its name, and below it who called. */
+static void code_cell(const struct leak_view *v, struct report *r, const struct row *row)
+{
+	struct stack st = profile_stack_at(v->profile, row->best_stack);
+	struct text name = { 0 }, callers = { 0 };
+	int at = leak_row_name(v, row, &name);
+
+	if (at >= 0 && row->stacks_cnt > 1)
+		report_cell(r, "%s (%u stacks)", text_str(&name), row->stacks_cnt);
+	else
+		report_cell(r, "%s", text_str(&name));
+	if (at >= 0)
+		chain_add(&callers, v->profile, &st, at + 1, 4);
 	if (callers.len)
 		report_detail(r, "< %s", callers.str);
 	text_free(&name);
 	text_free(&callers);
 }
 
-static const enum report_style class_styles[TREND_CLASSES] = {
+const enum report_style leak_class_styles[TREND_CLASSES] = {
 	[TREND_LEAK] = REPORT_BAD, [TREND_GROWING] = REPORT_WARN, [TREND_EARLY] = REPORT_PLAIN,
 	[TREND_CACHE] = REPORT_PLAIN, [TREND_WARM_UP] = REPORT_PLAIN, [TREND_FLAT] = REPORT_DIM,
 };
@@ -208,10 +213,10 @@ static void row_write(const struct leak_view *v, struct report *r, const struct 
 {
 	char spark[TREND_SPARK_MAX];
 
-	report_row(r, class_styles[row->class]);
+	report_row(r, leak_class_styles[row->class]);
 	report_cell(r, "%s", trend_class_name(row->class));
-	value_cell(v, r, row->values);
-	growth_cell(v, r, row->last_bytes);
+	leak_value_cell(v, r, row->values[v->type]);
+	leak_growth_cell(v, r, row->last_bytes);
 	report_cell(r, "%s", trend_spark(spark, &row->trend));
 	if (row->kept_percent >= 0)
 		report_cell(r, "%d%%", row->kept_percent);
@@ -234,8 +239,8 @@ static void other_row(const struct leak_view *v, struct report *r, size_t from)
 	}
 	report_row(r, REPORT_DIM);
 	report_cell(r, "other");
-	value_cell(v, r, values);
-	growth_cell(v, r, last);
+	leak_value_cell(v, r, values[v->type]);
+	leak_growth_cell(v, r, last);
 	report_cell(r, "%s", "");
 	report_cell(r, "%s", "");
 	report_cell(r, "%zu more paths (--top)", v->rows->cnt - from);
@@ -248,12 +253,12 @@ static void verdict_line(const struct leak_view *v, struct report *r, bool expla
 	char old[TEXT_BYTES_MAX];
 
 	if (first && first->class == TREND_LEAK) {
-		const char *sure = v->session->now_ns - v->session->start_ns < 60000000000ull ?
+		const char *sure = v->now_ns - v->start_ns < 60000000000ull ?
 				   " · looked for less than 60 s: confidence low" : "";
 
 		report_foot(r, REPORT_PLAIN, "LEAK: %u of %u snapshots up; %d %% of its blocks older than %s are still held%s",
 			    first->trend.ups_cnt, first->trend.pushes_cnt, first->kept_percent,
-			    text_duration(old, v->session->now_ns - v->cutoff_ns), sure);
+			    text_duration(old, v->now_ns - v->cutoff_ns), sure);
 	} else if (!explained) {
 		report_foot(r, REPORT_PLAIN, "less than half of the growth is explained by these paths: none is called a leak");
 	} else if (v->rows->snapshots_cnt < TREND_SURE_CNT) {
@@ -266,7 +271,7 @@ static void verdict_line(const struct leak_view *v, struct report *r, bool expla
 
 static void loss_lines(const struct leak_view *v, struct report *r)
 {
-	const struct profile *p = v->session->config->context.profile;
+	const struct profile *p = v->profile;
 	char buf[TEXT_BYTES_MAX];
 	const char *name;
 	uint64_t cnt;
@@ -277,7 +282,7 @@ static void loss_lines(const struct leak_view *v, struct report *r)
 		if (l.cnt)
 			report_foot(r, REPORT_BAD, "lost: %s %s: totals may be wrong", text_count(buf, l.cnt), l.name);
 	}
-	for (unsigned int i = 0; v->verbose && leak_counter_at(v->session->source, i, &name, &cnt); i++)
+	for (unsigned int i = 0; v->verbose && v->source && leak_counter_at(v->source, i, &name, &cnt); i++)
 		if (cnt)
 			report_foot(r, REPORT_DIM, "%s: %s", name, text_count(buf, cnt));
 }
@@ -297,14 +302,13 @@ const char *leak_how_ended(char buf[LEAK_HOW_MAX], int status)
 /* How the target ended, or why we stopped. */
 static void end_line(const struct leak_view *v, struct report *r)
 {
-	const struct session *s = v->session;
-	int pid = s->config->target->pid;
+	int pid = v->pid;
 	char how[LEAK_HOW_MAX];
 
-	switch (s->end) {
+	switch (v->end) {
 	case SESSION_EXITED:
-		report_foot(r, s->exit_status >= 0 && WIFSIGNALED(s->exit_status) ? REPORT_BAD : REPORT_WARN,
-			    "process %d %s", pid, leak_how_ended(how, s->exit_status));
+		report_foot(r, v->exit_status >= 0 && WIFSIGNALED(v->exit_status) ? REPORT_BAD : REPORT_WARN,
+			    "process %d %s", pid, leak_how_ended(how, v->exit_status));
 		break;
 	case SESSION_EXECED:
 		report_foot(r, REPORT_WARN, "process %d called exec: this was its memory before", pid);
@@ -328,16 +332,16 @@ static const char *command_word(const char *name)
 
 static void next_line(const struct leak_view *v, struct report *r)
 {
-	int pid = v->session->config->target->pid;
+	int pid = v->pid;
 
-	if (!v->last || v->session->end == SESSION_EXECED)	/* the report of the new program has one */
+	if (!v->last || v->is_part || v->end == SESSION_EXECED)	/* the report of the new program has one */
 		return;
 	if (v->pairs)
 		report_foot(r, REPORT_BOLD, "next: the same with -f folded -o pairs.folded   (for a flame graph)");
-	else if (v->session->end == SESSION_EXITED)
+	else if (v->end == SESSION_EXITED)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %s   (when it runs again; earlier than this time)",
-			    command_word(v->session->config->target->comm));
-	else if (v->session->end == SESSION_BRAKE)
+			    command_word(v->comm));
+	else if (v->end == SESSION_BRAKE)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -d 10s --max-overhead none   (short, at the full price)", pid);
 	else if (v->rows->cnt && v->rows->list[0]->class == TREND_EARLY)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -i 5s -d 2m   (a longer look: enough for a verdict)", pid);
@@ -345,16 +349,27 @@ static void next_line(const struct leak_view *v, struct report *r)
 		report_foot(r, REPORT_BOLD, "next: sudo ebb leak %d -d 30s -f folded -o leak.folded   (for a flame graph)", pid);
 }
 
+/* Whether the books know of at least half of what the RSS grew. */
+static bool is_explained(const struct leak_view *v)
+{
+	double grown = (double)v->memory_now.rss_bytes - v->memory_start.rss_bytes;
+
+	return v->older || v->pairs || grown < MIB || leak_view_held(v) >= grown / 2;
+}
+
+void leak_view_classify(const struct leak_view *v)
+{
+	rows_classify(v->rows, v->cutoff_ns, is_explained(v), v->type);
+}
+
 int leak_report(const struct leak_view *v, struct report **ret)
 {
 	struct report *r = report_new();
-	double grown = (double)v->memory_now.rss_bytes - v->memory_start.rss_bytes;
-	bool explained = v->older || v->pairs || grown < MIB || held_total(v->rows) >= grown / 2;
 	size_t shown;
 
 	if (!r)
 		return -ENOMEM;
-	rows_classify(v->rows, v->cutoff_ns, explained, v->type);
+	leak_view_classify(v);
 	head_line(v, r);
 	if (!v->pairs)
 		rss_lines(v, r);
@@ -370,7 +385,7 @@ int leak_report(const struct leak_view *v, struct report **ret)
 		row_write(v, r, row);
 	}
 	other_row(v, r, shown);
-	verdict_line(v, r, explained);
+	verdict_line(v, r, is_explained(v));
 	loss_lines(v, r);
 	end_line(v, r);
 	next_line(v, r);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What `ebb leak` shows of a run: the table for people.
+ * What `ebb leak` shows of a process, or of several that are looked at as one: the table for people.
  */
 #ifndef CMD_LEAK_REPORT_H
 #define CMD_LEAK_REPORT_H
@@ -10,10 +10,23 @@
 #include "profile/report.h"
 
 struct leak_view {
-	const struct session *session;
+	/* Of whom. All is borrowed. */
+	const char *who;		/* "redis-server[12] /usr/bin/redis-server", "nginx ×8 /usr/sbin/nginx" */
+	const char *comm;
+	int pid;			/* 0 = several */
+	const struct profile *profile;
 	struct rows *rows;
 	struct target_memory memory_start, memory_now;
 	uint64_t cutoff_ns;
+	uint64_t start_ns, now_ns;	/* CLOCK_MONOTONIC */
+	int64_t start_wall_s;
+	double cost_percent;		/* of its CPU time; < 0 = not known yet */
+	uint64_t kernel_bytes;
+	const struct source *source;	/* for what -v shows; NULL = it is closed */
+	enum session_end end;
+	int exit_status;
+	bool is_part;			/* there are reports of others: no next line */
+	/* What is asked for. */
 	int type;			/* enum leak_value that is shown and sorted by */
 	uint64_t top;			/* rows at most */
 	bool pairs;			/* no memory: what --pairs and --acquire give, in its own unit */
@@ -22,6 +35,19 @@ struct leak_view {
 	double limit_percent;		/* of the brake; < 0 = off */
 	bool last;
 };
+
+extern const enum report_style leak_class_styles[TREND_CLASSES];
+
+/* Classifies the rows; leak_report() does it too. */
+void leak_view_classify(const struct leak_view *v);
+/* What its rows hold, bytes or the unit of pairs. */
+int64_t leak_view_held(const struct leak_view *v);
+/* Cells for a value, and for one that is a difference, in the unit of the profile. */
+void leak_value_cell(const struct leak_view *v, struct report *r, int64_t value);
+void leak_growth_cell(const struct leak_view *v, struct report *r, int64_t grown);
+
+/* Adds what names a row, "handle_upload server via malloc_wrapper". Where it stands in the row's best stack; -1 for a label. */
+int leak_row_name(const struct leak_view *v, const struct row *row, struct text *name);
 
 /* Classifies the rows and composes the report. The caller frees it. -ENOMEM. */
 int leak_report(const struct leak_view *v, struct report **ret);

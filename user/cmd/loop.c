@@ -193,15 +193,22 @@ static int timers_open(struct loop *l)
 	return 0;
 }
 
-/* What ends the run comes before one more snapshot. */
-static bool ends(struct loop *l, const bool *woken)
+bool loop_signalled(struct loop *l)
 {
 	struct signalfd_siginfo info;
 
 	/* taken, or it would be delivered when the mask is restored */
-	if (woken[WAKE_SIGNAL] && read(l->fds[WAKE_SIGNAL], &info, sizeof(info)) > 0)
+	if (read(l->fds[WAKE_SIGNAL], &info, sizeof(info)) > 0)
 		l->end = SESSION_SIGNAL;
-	else if (woken[WAKE_DURATION])
+	return l->end == SESSION_SIGNAL;
+}
+
+/* What ends the run comes before one more snapshot. */
+static bool ends(struct loop *l, const bool *woken)
+{
+	if (woken[WAKE_SIGNAL] && loop_signalled(l))
+		return true;
+	if (woken[WAKE_DURATION])
 		l->end = SESSION_DURATION;
 	return l->end != SESSION_RUNNING;
 }

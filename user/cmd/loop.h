@@ -68,6 +68,8 @@ int loop_add(struct loop *l, struct session *s);
 void loop_remove(struct loop *l, struct session *s);
 /* Until l->end is set, or no session runs. 0, or the error of a session, printed. config: borrowed. */
 int loop_run(struct loop *l, const struct loop_config *config);
+/* Whether a signal has come that ends the run; for who does something long before or beside loop_run(). */
+bool loop_signalled(struct loop *l);
 void loop_close(struct loop *l);
 
 /* What must go on while something else is waited for: for the pump of a worker, every 100 ms and when fd is readable. */

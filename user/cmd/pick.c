@@ -29,8 +29,7 @@ static bool has_threads(pid_t pid)
 	return cnt > 1;
 }
 
-/* Says why a process cannot be a target; returns the exit code. */
-static int problem_exit(const char *command, pid_t pid, enum target_problem problem, pid_t tgid, int err)
+int pick_problem(const char *command, pid_t pid, enum target_problem problem, pid_t tgid, int err)
 {
 	switch (problem) {
 	case TARGET_NO_PROCESS:
@@ -74,7 +73,7 @@ static int open_pid(const char *command, pid_t pid, struct worker *w, struct tar
 	pid_t tgid = 0;
 	int err = target_open(pid, w, ret, &problem, &tgid);
 
-	return err ? problem_exit(command, pid, problem, tgid, err) : EXIT_DONE;
+	return err ? pick_problem(command, pid, problem, tgid, err) : EXIT_DONE;
 }
 
 /* The processes that a name matches, one line each, on stderr. */
@@ -152,7 +151,7 @@ int pick_target(const char *command, const char *arg, struct worker *w, struct t
 	if (code)
 		return code;
 	if (pid == getpid())
-		return problem_exit(command, pid, TARGET_SELF, 0, -EINVAL);
+		return pick_problem(command, pid, TARGET_SELF, 0, -EINVAL);
 	return open_pid(command, pid, w, ret);
 }
 
@@ -164,5 +163,5 @@ int pick_pid(const char *command, const char *arg, pid_t *ret)
 	if (code)
 		return code;
 	snprintf(path, sizeof(path), "/proc/%d", (int)*ret);
-	return access(path, F_OK) ? problem_exit(command, *ret, TARGET_NO_PROCESS, 0, -ESRCH) : EXIT_DONE;
+	return access(path, F_OK) ? pick_problem(command, *ret, TARGET_NO_PROCESS, 0, -ESRCH) : EXIT_DONE;
 }

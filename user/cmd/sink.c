@@ -132,19 +132,24 @@ static int write_live(struct sink *k, const char *str, size_t len)
 }
 
 /* The table as bytes, with what makes it replace the last one. The caller frees *ret. */
-static int table_bytes(struct sink *k, const struct report *r, bool last, char **ret, size_t *ret_len)
+static int table_bytes(struct sink *k, struct report *const *reports, size_t cnt, bool last, char **ret, size_t *ret_len)
 {
 	struct table_options opt = { .width = sink_width(k), .color = k->color };
-	unsigned int lines = table_lines(r, &opt), max = lines;
+	unsigned int max = 0;
 	size_t table_len = 0;
 	char *table = NULL;
 	FILE *mem, *out;
-	int err;
+	int err = 0;
 
 	mem = open_memstream(&table, &table_len);
 	if (!mem)
 		return -ENOMEM;
-	err = table_write(mem, r, &opt);
+	for (size_t i = 0; i < cnt && !err; i++) {
+		if (i)
+			fputc('\n', mem);
+		max += table_lines(reports[i], &opt) + (i != 0);
+		err = table_write(mem, reports[i], &opt);
+	}
 	if (fclose(mem) && !err)
 		err = -ENOMEM;
 	out = err ? NULL : open_memstream(ret, ret_len);
@@ -167,11 +172,16 @@ static int table_bytes(struct sink *k, const struct report *r, bool last, char *
 	return fclose(out) ? -ENOMEM : 0;
 }
 
-int sink_table(struct sink *k, const struct report *r, bool last)
+int sink_table(struct sink *k, struct report *r, bool last)
+{
+	return sink_tables(k, &r, 1, last);
+}
+
+int sink_tables(struct sink *k, struct report *const *reports, size_t cnt, bool last)
 {
 	char *str = NULL;
 	size_t len = 0;
-	int err = table_bytes(k, r, last, &str, &len);
+	int err = table_bytes(k, reports, cnt, last, &str, &len);
 
 	if (!err && !last && k->file == stdout) {
 		err = fflush(stdout) ? -errno : write_live(k, str, len);

@@ -32,7 +32,9 @@ unsigned int sink_width(const struct sink *k);
  * that is not the last never blocks: where nobody reads (a pager, Ctrl-S), it is dropped, so that probes stay
  * under control.
  */
-int sink_table(struct sink *k, const struct report *r, bool last);
+int sink_table(struct sink *k, struct report *r, bool last);
+/* The same of several, one below the other. */
+int sink_tables(struct sink *k, struct report *const *reports, size_t cnt, bool last);
 /* What write() makes; it takes the place of what was written before, until sink_commit(). 0 or a negative errno, printed. */
 int sink_document(struct sink *k, int (*write)(FILE *out, const void *ctx), const void *ctx);
 /* The same of a file format. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,7 +50,6 @@ struct merge *merge_close(struct merge *m)
 void merge_source_free(struct merge_source *s)
 {
 	free(s->stacks);
-	free(s->frames);
 	*s = (struct merge_source){ .stacks = NULL };
 }
 

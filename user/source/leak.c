@@ -320,12 +320,17 @@ int leak_attach_more(struct source *s, const struct plan *plan, size_t *ret_adde
 	return s->detached ? -ESHUTDOWN : leak_programs_attach(s->programs, plan, s->ctx.target, s->state, ret_added);
 }
 
+uint32_t leak_forks(const struct source *s)
+{
+	return __atomic_load_n(&s->state->fork_cnt, __ATOMIC_RELAXED);
+}
+
 /* At the first fork: see leak_programs_spare_children(). */
 static void on_forks(struct source *s)
 {
 	int err;
 
-	if (s->forks || s->detached || s->ctx.selftest->forced || !__atomic_load_n(&s->state->fork_cnt, __ATOMIC_RELAXED))
+	if (s->forks || s->detached || s->ctx.selftest->forced || !leak_forks(s))
 		return;
 	s->forks = true;
 	if (s->mode == ATTACH_PERF)

@@ -48,6 +48,9 @@ void leak_set_cutoff(struct source *s, uint64_t cutoff_ns);
  */
 int leak_attach_more(struct source *s, const struct plan *plan, size_t *ret_added);
 
+/* Children with a copy of the target's memory that it was seen to make. */
+uint32_t leak_forks(const struct source *s);
+
 /* Counters that are no losses but explain the numbers, for -v: name and count, i from 0; false at the end. */
 bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt);
 
