@@ -111,13 +111,19 @@ static uint32_t stacks_limit(uint64_t max_memory_bytes)
 /* Rows of all its files take 1 to 3 MB in a process; a browser's take 30. */
 #define ROWS_SHARE	4	/* of --max-memory at most */
 
+#define SHARED_BYTES	(256ull << 20)	/* one of several is as large as it would be by itself, by default: see BUDGET_MAX_BYTES */
+
 static void unwinder_fill(const struct source *s, struct unwinder_settings *ret)
 {
+	uint64_t max_bytes = s->options.max_memory_bytes;
+
+	if (s->options.room && max_bytes > SHARED_BYTES)
+		max_bytes = SHARED_BYTES;
 	*ret = (struct unwinder_settings){
-		.stacks_max = stacks_limit(s->options.max_memory_bytes),
+		.stacks_max = stacks_limit(max_bytes),
 		.processes_max = 1,
 		.mappings_max = unwinder_mappings(s->ctx.target),
-		.rows_max_bytes = s->options.max_memory_bytes / ROWS_SHARE,
+		.rows_max_bytes = max_bytes / ROWS_SHARE,
 		.check = s->options.check_stacks,
 	};
 }
