@@ -31,8 +31,11 @@ static int close_stdout(int code)
 {
 	int err = 0;
 
-	if (ferror(stdout))
-		err = EIO;
+	if (ferror(stdout)) {
+		/* of more than a buffer; why it failed is not known any more: another byte meets the same */
+		clearerr(stdout);
+		err = fputc('\n', stdout) == EOF || fflush(stdout) ? errno : EIO;
+	}
 	if (fflush(stdout))
 		err = errno;
 	if (!err || err == EBADF)	/* nothing was written to a closed stdout */

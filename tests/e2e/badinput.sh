@@ -84,8 +84,10 @@ stop twin2 TERM
 
 # --- command lines ---
 expect no-target 2 'PID' leak
-expect two-targets 2 '' leak "$pid" "$pid"
-expect twice 2 '' leak -p "$pid" "$pid"
+expect two-groups 2 'one of them' leak --unit a --cgroup /b
+expect group-and-pid 2 'PID' leak "$pid" --unit a
+expect no-such-second 1 'no process' leak "$pid" -p 4194000 -d 1s
+expect two-for-ports 2 '' ports "$pid" "$pid"
 expect unknown-option 2 'frobnicate' leak "$pid" --frobnicate
 expect prefix 2 'dur' leak "$pid" --dur 1s
 expect no-argument 2 '(-d|duration)' leak "$pid" -d

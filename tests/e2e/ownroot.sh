@@ -32,4 +32,27 @@ fi
 tell own quit
 wait_end own
 is ownroot.program "$STATUS" 0
+
+# One that goes into namespaces and to a root of its own while ebb looks, and whose own file is gone: what it loads there is found
+# where it sees it, not what has the same path here.
+later=$WORK/later
+mkdir -p "$later$WORK"
+cp "$PROGRAMS/plugin-red.so" "$later$WORK/plugin.so"
+cp "$PROGRAMS/plugin-blue.so" "$WORK/plugin.so"
+cp "$PROGRAMS/plugins" "$WORK/gone"
+start gone "$WORK/gone"
+await gone '^ready' || finish
+rm "$WORK/gone"
+if attached_or_fail ownroot.later.attach late leak "${PID[gone]}" -f folded --max-overhead none; then
+	ask gone "use $WORK/plugin.so 4 300" '^used .*plugin'
+	ask gone "unshare $later" "^used $later"
+	ask gone "use $WORK/plugin.so 7 300" '^used .*plugin'
+	stop late
+	# the first block of a library is taken before its unwind information is read: that stack is cut
+	is ownroot.later.status "$STATUS" 0 || show "$WORK/late.err"
+	is ownroot.later.before "$(folded_match "$WORK/late.out" ';use;.*blue')" $((4 * 1001)) $((5 * 1001))
+	is ownroot.later.after "$(folded_match "$WORK/late.out" ';use;.*red')" $((7 * 1000)) $((8 * 1000))
+	check ownroot.later.alive "it died" alive "${PID[gone]}"
+fi
+stop gone TERM
 finish

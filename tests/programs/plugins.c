@@ -4,9 +4,11 @@
  *
  *	use PATH N PAUSE	loads it, takes a block, waits for PAUSE ms, takes N, waits, unloads: `used PATH at ADDR`
  *	loop PATH PATH N	loads, takes two blocks of, and unloads the two by turns, N times each: `looped N at ADDR ADDR`
+ *	unshare DIR		goes into namespaces of its own, with another root: `used DIR`
  */
 #include <dlfcn.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +54,10 @@ int main(void)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "use %1023s %d %d", a, &cnt, &pause_ms) == 3) {
 			printf("used %s at 0x%" PRIxPTR "\n", a, use(a, cnt, pause_ms));
+		} else if (sscanf(line, "unshare %1023s", a) == 1) {
+			if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS) || chroot(a) || chdir("/"))
+				exit(1);
+			printf("used %s\n", a);
 		} else if (sscanf(line, "loop %1023s %1023s %d", a, b, &cnt) == 3) {
 			uintptr_t at[2] = { 0 };
 

@@ -12,6 +12,7 @@
 #include "cmd/leak_plan.h"
 #include "cmd/leak_units.h"
 
+#define SCAN_PAUSES	10	/* as long as it took */
 #define ENDED_MAX	64	/* that are kept for the report; of those before only what --merge sums up */
 
 struct leak_group {
@@ -26,6 +27,7 @@ struct leak_group {
 	size_t unwatched_cnt, unfit_cnt;
 	uint64_t forks_gone;		/* of members that are no more */
 	uint64_t forks_seen;		/* when it was last looked for children */
+	uint64_t scan_ns;		/* not before then are processes looked for again */
 	size_t forgotten_cnt;		/* ended members that are not kept */
 	uint64_t start_ns, now_ns;
 	pid_t execed;			/* it is another program now: to be opened again; 0 = none */
@@ -201,15 +203,16 @@ static uint64_t forks_of(const struct leak_group *g)
 	return sum;
 }
 
-/* New processes: every second, soon after a fork, and when one was not ready. */
+/* New processes: every second, soon after a fork, and when one was not ready; less often where there are very many. */
 static void newcomers(struct leak_group *g, bool tick)
 {
-	uint64_t forks = forks_of(g);
+	uint64_t forks = forks_of(g), begin_ns = clock_ns();
 
-	if (!g->choice->grows || (!tick && forks == g->forks_seen && !g->choice->pending))
+	if (!g->choice->grows || (!tick && forks == g->forks_seen && !g->choice->pending) || begin_ns < g->scan_ns)
 		return;
 	g->forks_seen = forks;
 	code_take(g, leak_choice_scan(g->choice, group_add, g));
+	g->scan_ns = clock_ns() + SCAN_PAUSES * (clock_ns() - begin_ns);
 }
 
 static size_t living_cnt(const struct leak_group *g)
@@ -359,6 +362,9 @@ static int group_finish(struct leak_group *g)
 		err = leak_units_update(&g->units, g->members, g->cnt, g->now_ns);
 		if (!err)
 			err = leak_wants_table(args_of(g)) ? show_several(g, true) : write_several(g);
+		if (unseen_cnt(g) && (!leak_wants_table(args_of(g)) || args_of(g)->output))
+			log_warn("at least %llu processes were born and had ended before they were watched",
+				 (unsigned long long)unseen_cnt(g));
 		if (g->unfit_cnt)
 			log_error(-ENOSPC, "%zu processes were not watched: their books do not fit into --max-memory; about %zu MiB "
 				  "would hold all", g->unfit_cnt,
