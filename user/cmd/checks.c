@@ -10,6 +10,7 @@
 #include "base/privileges.h"
 #include "base/text.h"
 #include "cmd/checks.h"
+#include "source/loader.h"
 
 #include <linux/capability.h>
 
@@ -58,17 +59,26 @@ const char *check_state_name(enum check_state state)
 	return names[state];
 }
 
-void checks_attach(struct checks *c, const char *forced, struct selftest *ret)
+const struct check *checks_find(const struct checks *c, const char *name)
+{
+	for (size_t i = 0; i < c->cnt; i++)
+		if (!strcmp(c->list[i].name, name))
+			return &c->list[i];
+	return NULL;
+}
+
+#define TODO_PRIVILEGES "run ebb as root"
+
+static bool is_forbidden(int err)
+{
+	return err == -EPERM || err == -EACCES;
+}
+
+static void check_uprobes(struct checks *c, const char *forced, struct selftest *ret)
 {
 	enum attach_mode first = ATTACH_SESSION;
 	int err;
 
-	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
-		checks_add(c, "BTF", CHECK_PROBLEM, "use a kernel that is built with CONFIG_DEBUG_INFO_BTF",
-			   "this kernel has no BTF (/sys/kernel/btf/vmlinux): ebb needs CONFIG_DEBUG_INFO_BTF");
-		return;
-	}
-	checks_add(c, "BTF", CHECK_OK, NULL, "/sys/kernel/btf/vmlinux");
 	if (forced)
 		attach_mode_parse(forced, &first);
 	privileges_raise(PRIVILEGE(CAP_SYS_ADMIN));	/* after an exec of the target: perf events want it */
@@ -77,8 +87,8 @@ void checks_attach(struct checks *c, const char *forced, struct selftest *ret)
 	if (!err)
 		checks_add(c, "attaching", CHECK_OK, NULL, "by %s: a trap costs %.0f ns, a single-stepped one %.0f ns, a return %.0f ns",
 			   attach_mode_name(ret->mode), ret->price.trap_ns, ret->price.stepped_ns, ret->price.return_ns);
-	else if (err == -EPERM || err == -EACCES)
-		checks_add(c, "attaching", CHECK_PROBLEM, "run ebb as root", "not permitted to load or attach BPF programs: needs CAP_BPF "
+	else if (is_forbidden(err))
+		checks_add(c, "attaching", CHECK_PROBLEM, TODO_PRIVILEGES, "not permitted to load or attach BPF programs: needs CAP_BPF "
 			   "and CAP_PERFMON (or CAP_SYS_ADMIN); run ebb as root");
 	else if (err == -ENOENT || err == -ENODEV)
 		checks_add(c, "attaching", CHECK_PROBLEM, "use a kernel that has them", "this kernel has no uprobes (CONFIG_UPROBES, "
@@ -86,6 +96,56 @@ void checks_attach(struct checks *c, const char *forced, struct selftest *ret)
 	else
 		checks_add(c, "attaching", CHECK_PROBLEM, NULL, "no way to attach a probe works here%s: %s", forced ? " by EBB_ATTACH" : "",
 			   strerror(-err));
+}
+
+static void check_ring(struct checks *c, int err)
+{
+	static const char name[] = "ring buffer";
+
+	if (!err)
+		checks_add(c, name, CHECK_OK, NULL, "made and mapped");
+	else if (is_forbidden(err))
+		checks_add(c, name, CHECK_PROBLEM, TODO_PRIVILEGES ", outside of a container that forbids bpf(2)",
+			   "not permitted to make a BPF ring buffer: needs CAP_BPF");
+	else if (err == -ENOMEM)
+		checks_add(c, name, CHECK_PROBLEM, "give the memory cgroup that ebb runs in more room, or start ebb outside of it",
+			   "no memory for a BPF ring buffer of one page");
+	else
+		checks_add(c, name, CHECK_PROBLEM, "use Linux 6.1 or later", "this kernel makes no BPF ring buffer: %s", strerror(-err));
+}
+
+static void check_tracepoints(struct checks *c, int err)
+{
+	static const char name[] = "tracepoints";
+
+	if (!err)
+		checks_add(c, name, CHECK_OK, NULL, "raw ones with BTF: a fork of ebb's own was seen");
+	else if (is_forbidden(err))
+		checks_add(c, name, CHECK_PROBLEM, TODO_PRIVILEGES ", outside of a container that forbids bpf(2)",
+			   "not permitted to attach to a raw tracepoint with BTF: needs CAP_BPF and CAP_PERFMON");
+	else if (err == -ENODATA)
+		checks_add(c, name, CHECK_PROBLEM, "use another kernel, such as that of a distribution", "a program was attached to the raw tracepoint "
+			   "sched_process_fork, and did not see a fork");
+	else
+		checks_add(c, name, CHECK_PROBLEM, "use a kernel that is built with CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF",
+			   "no program can be attached to the raw tracepoint sched_process_fork: %s", strerror(-err));
+}
+
+void checks_attach(struct checks *c, const char *forced, struct selftest *ret)
+{
+	struct selftest_events events;
+
+	loader_prepare();
+	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
+		checks_add(c, "BTF", CHECK_PROBLEM, "use a kernel that is built with CONFIG_DEBUG_INFO_BTF",
+			   "this kernel has no BTF (/sys/kernel/btf/vmlinux): ebb needs CONFIG_DEBUG_INFO_BTF");
+		return;
+	}
+	checks_add(c, "BTF", CHECK_OK, NULL, "/sys/kernel/btf/vmlinux");
+	check_uprobes(c, forced, ret);
+	selftest_events(&events);
+	check_ring(c, events.ring_err);
+	check_tracepoints(c, events.tracepoint_err);
 }
 
 /* User shadow stacks and return probes go together from Linux 6.11 on ("x86/shstk: Make return uretprobe work"). */

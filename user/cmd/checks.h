@@ -40,9 +40,11 @@ void checks_add(struct checks *c, const char *name, enum check_state state, cons
 	__attribute__((format(printf, 5, 6)));
 /* The first problem; NULL. */
 const struct check *checks_problem(const struct checks *c);
+/* The first of that name; NULL. */
+const struct check *checks_find(const struct checks *c, const char *name);
 const char *check_state_name(enum check_state state);
 
-/* BTF, and a way to attach, by attaching: forced is the value of EBB_ATTACH or NULL, one that attach_mode_parse() knows. */
+/* BTF; then by trying: a way to attach, a ring buffer, raw tracepoints. forced is the value of EBB_ATTACH or NULL, one that attach_mode_parse() knows. */
 void checks_attach(struct checks *c, const char *forced, struct selftest *ret);
 /* Kernel, privileges, /proc, lockdown, memory: of this machine and this process. */
 void checks_machine(struct checks *c);

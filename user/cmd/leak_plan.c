@@ -42,7 +42,7 @@ static int plan_selftest(struct selftest *ret)
 	checks_attach(&c, forced, ret);
 	code = stopped_by(&c, "");
 	if (!code)
-		log_debug("attaching %s", c.list[c.cnt - 1].found);
+		log_debug("attaching %s", checks_find(&c, "attaching")->found);
 	checks_free(&c);
 	return code;
 }

@@ -37,4 +37,13 @@ int selftest_run(enum attach_mode first, bool only, struct selftest *ret);
  */
 int selftest_seccomp(enum attach_mode mode);
 
+/* Whether what is rare can come to us; 0 or a negative errno each. */
+struct selftest_events {
+	int ring_err;		/* making a ring buffer and mapping it */
+	int tracepoint_err;	/* attaching to a raw tracepoint with BTF; -ENODATA: attached, but a fork of ours was not seen */
+};
+
+/* Tries both; a few milliseconds, most of them for reading the kernel's BTF. */
+void selftest_events(struct selftest_events *ret);
+
 #endif
