@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 300
+# beside: waiting
 # The same program on every allocator that can be had here: the one that is really used is found, and the
 # numbers are the program's own.
 . "$(dirname "$0")/lib.sh"

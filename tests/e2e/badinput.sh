@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 400
+# beside: waiting
 # Bad input and bad luck: the right exit code and a message that says what is wrong and what to do. Never a
 # crash, never a hang, never a raw escape sequence from somebody else's name.
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# beside: waiting
 # A server with every kind of memory: after 30 s at a snapshot a second exactly the leak is called LEAK.
 . "$(dirname "$0")/lib.sh"
 need_ebb

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# beside: waiting
 # What `make demo` runs after the build, for a few seconds instead of thirty; also with Ctrl-C in the middle.
 . "$(dirname "$0")/lib.sh"
 need_ebb

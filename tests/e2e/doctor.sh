@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# beside: waiting
 # ebb doctor: what it says of this machine and of processes agrees with what ebb leak then does.
 . "$(dirname "$0")/lib.sh"
 need_ebb

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 300
+# beside: waiting
 # `ebb leak` from a PID to names, in every form of output, on the bundled server.
 . "$(dirname "$0")/lib.sh"
 need_ebb

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 300
+# beside: waiting
 # Libraries that are loaded while ebb looks bring their probes: an allocator of their own, or the functions that were asked
 # for; unloaded they are forgotten, loaded again they are found again, and one that was replaced on disk is another one.
 . "$(dirname "$0")/lib.sh"

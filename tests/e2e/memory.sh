@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# beside: waiting
 # A memory cgroup of 64 MB: ebb does not eat what its target has left, and takes little where it has little itself.
 . "$(dirname "$0")/lib.sh"
 need_ebb

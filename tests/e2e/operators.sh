@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 400
+# beside: waiting
 # C++ on allocators that bring an operator new of their own, which does not pass through malloc and may throw: every form of
 # new and delete is counted exactly, every bad_alloc is caught, with each way of attaching.
 . "$(dirname "$0")/lib.sh"

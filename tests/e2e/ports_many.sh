@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 120
+# beside: waiting
 # `ebb ports` with more short-lived processes than its books have room for at once: those that have ended make room,
 # and what they did stays in the totals.
 . "$(dirname "$0")/lib.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 200
+# beside: waiting
 # `ebb ports`: whose the ports are. The culprit has gone when the victim fails; sockets that nobody closes; sockets that
 # two processes hold; namespaces that come and go.
 . "$(dirname "$0")/lib.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 240
+# beside: waiting
 # `ebb ports`: TIME_WAIT by destination and owner as the kernel has it, and when the ports will run out. The labs run
 # in parallel, since TIME_WAIT lasts for a minute.
 . "$(dirname "$0")/lib.sh"
