@@ -44,5 +44,7 @@ for way in session multi perf; do
 	esac
 done
 says "vm.$NAME.fallback" "$CONSOLE" "^vm: fallback ebb attached to .* by ${WAYS%% *};"
+says "vm.$NAME.doctor.attaching" "$CONSOLE" "^vm: doctor attaching +ok +by ${WAYS%% *}:"
+for check in 'ring buffer' tracepoints; do says "vm.$NAME.doctor.${check% *}" "$CONSOLE" "^vm: doctor $check +ok "; done
 is "vm.$NAME.ports" "$(sed -n 's/^vm: ports status //p' "$CONSOLE")" 0 || grep '^vm: ports' "$CONSOLE" >&2
 finish
