@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 300
 # Children do not go on paying: those that are forked while ebb watches lose the breakpoints that they inherit, at their
-# first hits, and the books of the parent stay exact while the probes change over.
+# first hits, and the books of the parent stay exact while the probes change over. Alone: while any other ebb is attached to
+# libc's malloc by session or multi, the kernel leaves them in.
 . "$(dirname "$0")/lib.sh"
 need_ebb
 
