@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 300
+# beside: waiting
 # Processes by cgroup, systemd unit and container, as /proc/PID/cgroup tells them: who is there, who comes, who is not meant.
 . "$(dirname "$0")/lib.sh"
 need_ebb
