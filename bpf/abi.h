@@ -29,6 +29,9 @@ enum probe_kind {
 	PROBE_ACQUIRE,		/* what a user calls a pair: see the cookie */
 	PROBE_RELEASE,
 	PROBE_LOADED,		/* the dynamic linker has loaded or unloaded a library */
+	PROBE_MMAP,		/* p = f(hint, size, …): mmap; see mapping_abi.h */
+	PROBE_MUNMAP,		/* f(p, size) */
+	PROBE_MREMAP,		/* p = f(old, old size, size, flags, …) */
 	PROBE_KINDS,
 };
 
@@ -37,7 +40,12 @@ static inline int probe_by_rets(enum probe_kind kind) { return kind == PROBE_NEW
 /* Kinds of which the entry is all. */
 static inline int probe_at_entry(enum probe_kind kind)
 {
-	return kind == PROBE_FREE || kind == PROBE_RELEASE || kind == PROBE_LOADED;
+	return kind == PROBE_FREE || kind == PROBE_RELEASE || kind == PROBE_LOADED || kind == PROBE_MUNMAP;
+}
+/* Kinds that are no allocator's: they change the address space. */
+static inline int probe_maps(enum probe_kind kind)
+{
+	return kind == PROBE_MMAP || kind == PROBE_MUNMAP || kind == PROBE_MREMAP;
 }
 
 /*
@@ -287,6 +295,7 @@ enum leak_counter {
 	LEAK_SMALL,		/* allocations below --min-size, not booked */
 	LEAK_FOREIGN,		/* hits in other address spaces: forked children */
 	LEAK_ORPHANS,		/* returns whose entry was not seen */
+	LEAK_LOST_MAPPINGS,	/* calls of mmap, munmap, mremap that found no room in the ring */
 	LEAK_COUNTERS,
 };
 
@@ -354,6 +363,9 @@ enum leak_event_type {
 	LEAK_EVENT_EXIT,
 	LEAK_EVENT_FORK,	/* the first of its kind */
 	LEAK_EVENT_LOADED,
+	LEAK_EVENT_MMAP,	/* a struct mapping_event, as the next two: see mapping_abi.h */
+	LEAK_EVENT_MUNMAP,
+	LEAK_EVENT_MREMAP,
 };
 
 struct leak_event {

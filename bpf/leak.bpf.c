@@ -3,7 +3,7 @@
  * The programs of `leak` that every kernel takes.
  *
  * Hooks: leak_enter and leak_return at the allocators' entries and returns (uprobe.multi or perf links),
- * leak_free at frees (always), leak_loaded where libraries are loaded, sched_process_exec and sched_process_exit for the end of the target, sched_process_fork
+ * leak_free at frees and munmap (always), leak_loaded where libraries are loaded, sched_process_exec and sched_process_exit for the end of the target, sched_process_fork
  * for its children.
  * Counts and misses: see leak.bpf.h. On kernels with uprobe.session, leak_session.bpf.c takes the place
  * of leak_enter and leak_return.
@@ -13,6 +13,7 @@
 #include <bpf/bpf_core_read.h>
 #include "abi.h"
 #include "leak.bpf.h"
+#include "leak_mappings.bpf.h"
 #include "task_stack.bpf.h"
 
 SEC("uprobe")
@@ -41,6 +42,8 @@ int leak_return(struct pt_regs *ctx)
 		return 0;
 	if (!call_leave(&call, kind, CALL_SP_AT_RETURN(PT_REGS_SP(ctx)), true))
 		count(LEAK_ORPHANS, 1);
+	else if (probe_maps(kind))
+		mapping_leave(ctx, &call);
 	else if (is_nested(PT_REGS_IP(ctx), 0))
 		count(LEAK_NESTED, 1);
 	else
@@ -51,15 +54,17 @@ int leak_return(struct pt_regs *ctx)
 SEC("uprobe")
 int leak_free(struct pt_regs *ctx)
 {
-	__u64 addr = PT_REGS_PARM1(ctx);
+	__u64 addr = PT_REGS_PARM1(ctx), cookie = bpf_get_attach_cookie(ctx);
 
 	USE_TASK_STACK(ctx);
 	if (!is_target()) {
 		count(LEAK_FOREIGN, 1);
 		return 0;
 	}
-	count_entry(bpf_get_attach_cookie(ctx));
-	if (addr)
+	count_entry(cookie);
+	if (COOKIE_KIND(cookie) == PROBE_MUNMAP)
+		mapping_gone(ctx);
+	else if (addr)
 		book_end(addr, 0, 0, 0);
 	return 0;
 }
@@ -69,7 +74,7 @@ static __always_inline void say(enum leak_event_type type)
 	struct leak_event event = { .type = type };
 
 	/* if there is no room, the state says it too */
-	bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);
+	bpf_ringbuf_output(&leak_events, &event, sizeof(event), BPF_RB_FORCE_WAKEUP);	/* see mapping_abi.h */
 }
 
 /* The dynamic linker calls a function that does nothing before and after it changes its list of libraries (link.h, r_brk). */

@@ -23,6 +23,7 @@
 #define EBB_LEAK_BPF_H
 
 #include <bpf/bpf_tracing.h>
+#include "mapping_abi.h"
 #include "unwind.h"
 #include "unwind.bpf.h"
 #include "blocks.bpf.h"
@@ -60,7 +61,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 64 << 10);
+	__uint(max_entries, LEAK_RING_BYTES);
 } leak_events SEC(".maps");
 
 /*
@@ -77,6 +78,10 @@ struct leak_call {
 	__u64 old_size_flags;	/* words of the block at old; both 0 when it is not in the books */
 	__u64 old_time_stack;
 };
+
+/* Of mremap, in the place of fields that it does not need: what there was, with the flags below; when it was called. */
+#define CALL_OLD_BYTES(call)	((call)->old_size_flags)
+#define CALL_BEGIN_NS(call)	((call)->old_time_stack)
 
 struct leak_calls {
 	__u32 depth;		/* entries so far */
@@ -187,7 +192,7 @@ static __always_inline void blocks_flip(struct blocks_index *index)
 	if (index->live_cnt < (g < 2 ? slots / 8 : slots / 8 * 3))
 		return;
 	if (wanted <= g && __sync_val_compare_and_swap(&index->wanted, wanted, g + 1) == wanted)
-		bpf_ringbuf_output(&leak_events, &event, sizeof(event), 0);
+		bpf_ringbuf_output(&leak_events, &event, sizeof(event), BPF_RB_FORCE_WAKEUP);	/* see mapping_abi.h */
 	if (index->live_cnt >= slots / 2 && g < block_once(index->stocked))
 		__sync_val_compare_and_swap(&index->generation, g, g + 1);
 }
@@ -367,6 +372,7 @@ static __always_inline __u64 requested_size(struct pt_regs *ctx, __u64 kind)
 	case PROBE_REALLOCARRAY:
 		return size_product(PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx));
 	case PROBE_POSIX_MEMALIGN:
+	case PROBE_MREMAP:
 		return PT_REGS_PARM3(ctx);
 	default:
 		return PT_REGS_PARM2(ctx);
@@ -399,6 +405,11 @@ static __always_inline void enter(struct pt_regs *ctx, __u64 kind, __u64 size)
 		return;
 	if (kind == PROBE_POSIX_MEMALIGN) {
 		call.old = PT_REGS_PARM1(ctx);
+	} else if (kind == PROBE_MREMAP) {
+		call.old = PT_REGS_PARM1(ctx);
+		CALL_OLD_BYTES(&call) = (PT_REGS_PARM2(ctx) + MAPPING_FLAGS_MASK) & ~MAPPING_FLAGS_MASK;
+		CALL_OLD_BYTES(&call) |= PT_REGS_PARM4(ctx) & MAPPING_FLAGS_MASK;
+		CALL_BEGIN_NS(&call) = bpf_ktime_get_ns();
 	} else if (kind_moves(kind)) {
 		struct block_op op = {};
 

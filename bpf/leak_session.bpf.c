@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
 #include "leak.bpf.h"
+#include "leak_mappings.bpf.h"
 #include "task_stack.bpf.h"
 
 extern bool bpf_session_is_return(void) __ksym __weak;
@@ -52,7 +53,9 @@ static __always_inline void session_leave(struct pt_regs *ctx, __u64 kind)
 		count(LEAK_ORPHANS, 1);
 		return;
 	}
-	if (is_nested(PT_REGS_IP(ctx), 0))
+	if (probe_maps(kind))
+		mapping_leave(ctx, &call);
+	else if (is_nested(PT_REGS_IP(ctx), 0))
 		count(LEAK_NESTED, 1);
 	else
 		leave(ctx, &call);

@@ -70,8 +70,8 @@ static bool has_note(const struct plan *p, const char *part)
 static int rank(const struct plan_site *s)
 {
 	switch (s->kind) {
-	case PROBE_FREE: case PROBE_LOADED: return 0;
-	case PROBE_REALLOC: case PROBE_RALLOCX: case PROBE_REALLOCARRAY: case PROBE_XALLOCX: return 1;
+	case PROBE_FREE: case PROBE_LOADED: case PROBE_MUNMAP: return 0;
+	case PROBE_MREMAP: case PROBE_REALLOC: case PROBE_RALLOCX: case PROBE_REALLOCARRAY: case PROBE_XALLOCX: return 1;
 	default: return s->role == PLAN_RET ? 2 : 3;
 	}
 }
@@ -129,6 +129,7 @@ TEST(glibc)
 		TEST_SKIP("no C compiler");
 	check_whole(&look);
 	CHECK(site(look.p, "malloc") && site(look.p, "free") && site(look.p, "posix_memalign"));
+	CHECK(site(look.p, "mmap") && site(look.p, "mmap") == site(look.p, "mmap64") && site(look.p, "munmap") && site(look.p, "mremap"));
 	look_end(&look);
 }
 
@@ -145,7 +146,7 @@ static bool check_preloaded(char *variable, const char *family)
 		check_whole(&look);
 		CHECK(has_note(look.p, "glibc in libc.so.6 is not used"));
 		for (size_t i = 0; i < look.p->sites_cnt; i++)
-			CHECK(!strstr(look.p->sites[i].module->path, "libc.so"));
+			CHECK(probe_maps(look.p->sites[i].kind) || !strstr(look.p->sites[i].module->path, "libc.so"));
 	}
 	look_end(&look);
 	return used;
@@ -206,6 +207,7 @@ TEST(musl)
 		TEST_SKIP("no musl-gcc, or no musl to run its programs");
 	check_whole(&look);
 	CHECK(site(look.p, "malloc") && site(look.p, "free"));
+	CHECK(site(look.p, "mmap") && site(look.p, "munmap"));
 	look_end(&look);
 }
 

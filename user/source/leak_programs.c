@@ -220,7 +220,7 @@ static void ranges_fill(const struct leak_programs *p, struct leak_state *state)
 			const struct plan_site *s = &p->sets[i].plan.sites[n];
 			struct leak_range r = { .start = target_addr(s->module, s->entry_va), .domain = COOKIE_DOMAIN(s->shape) };
 
-			if ((s->role != PLAN_CALL && s->role != PLAN_BEGIN) || !s->size_bytes)
+			if ((s->role != PLAN_CALL && s->role != PLAN_BEGIN) || !s->size_bytes || probe_maps(s->kind))
 				continue;
 			r.end = r.start + s->size_bytes + 1;	/* a return address may be the end: the call was the last instruction */
 			state->ranges[cnt++] = r;
@@ -379,6 +379,32 @@ int leak_programs_spare_children(struct leak_programs *p, const struct target *t
 	ranges_fill(p, state);
 	p->mode = ATTACH_PERF;
 	return 0;
+}
+
+/* A library that was made to be an allocator: not the program, and not the C library, which maps for others as well. */
+static bool is_allocator_file(const struct plan_site *site)
+{
+	const char *slash = strrchr(site->module->path, '/'), *base = slash ? slash + 1 : site->module->path;
+
+	return !site->module->is_exe && strncmp(base, "libc.", 5) && strncmp(base, "libc-", 5) && strncmp(base, "ld", 2) &&
+	       (site->kind == PROBE_MALLOC || site->kind == PROBE_CALLOC);
+}
+
+bool leak_programs_allocates(const struct leak_programs *p, const struct target *t, uint64_t addr, bool is_caller)
+{
+	const struct target_mapping *map = target_mapping_at(t, addr);
+
+	for (size_t i = 0; map && i < p->sets_cnt; i++)
+		for (size_t n = 0; n < p->sets[i].plan.sites_cnt; n++) {
+			const struct plan_site *s = &p->sets[i].plan.sites[n];
+			uint64_t start = target_addr(s->module, s->entry_va);
+
+			if (s->module != map->module || probe_maps(s->kind) || s->kind == PROBE_LOADED)
+				continue;
+			if ((is_caller && is_allocator_file(s)) || (addr >= start && addr < start + s->size_bytes))
+				return true;
+		}
+	return false;
 }
 
 enum attach_mode leak_programs_mode(const struct leak_programs *p)

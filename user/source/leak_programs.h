@@ -6,6 +6,7 @@
 #ifndef SOURCE_LEAK_PROGRAMS_H
 #define SOURCE_LEAK_PROGRAMS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "abi.h"
@@ -44,6 +45,11 @@ int leak_programs_attach(struct leak_programs *p, const struct plan *plan, const
  * are there before the old ones go. On failure the old ones stay.
  */
 int leak_programs_spare_children(struct leak_programs *p, const struct target *t, struct leak_state *state);
+/*
+ * Whether an address is in a function of an allocator that is probed. is_caller: also in a file that is there for nothing
+ * else; what maps memory there is the allocator, whoever has called it.
+ */
+bool leak_programs_allocates(const struct leak_programs *p, const struct target *t, uint64_t addr, bool is_caller);
 /* The way that the probes are attached now. */
 enum attach_mode leak_programs_mode(const struct leak_programs *p);
 /* Takes the probes off, in the other order. */

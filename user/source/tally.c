@@ -15,6 +15,7 @@ static const struct counter_words counter_words[] = {
 	{ LEAK_LOST_CONTENDED, true, "bookings given up: slot contended" },
 	{ LEAK_LOST_CALLS, true, "calls not remembered: no task storage" },
 	{ LEAK_LOST_READS, true, "results not read: posix_memalign" },
+	{ LEAK_LOST_MAPPINGS, true, "calls of mmap, munmap, mremap not booked: the ring was full" },
 	{ LEAK_STACKS_FULL, true, "blocks booked without their stack: [stacks full]" },
 	{ LEAK_LOST_FULL_BYTES, false, "bytes not booked: the books are full" },
 	{ LEAK_UNKNOWN_FREES, false, "frees of blocks not in the books (older than ebb, or below --min-size)" },

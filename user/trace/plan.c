@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "elf/fde.h"
 #include "elf/image.h"
+#include "trace/mappings.h"
 #include "trace/plan.h"
 #include "trace/returns.h"
 #include "trace/stub.h"
@@ -245,6 +246,8 @@ static unsigned int kind_args(enum probe_kind kind)
 	case PROBE_POSIX_MEMALIGN:
 	case PROBE_XALLOCX:
 		return 3;
+	case PROBE_MREMAP:
+		return 4;
 	default:
 		return 2;
 	}
@@ -338,7 +341,7 @@ static int drop_stubs(struct planning *pl)
 /* What ends or moves a block must be seen; xallocx resizes in place. */
 static bool is_essential(enum probe_kind kind)
 {
-	return probe_at_entry(kind) || kind == PROBE_REALLOC || kind == PROBE_RALLOCX || kind == PROBE_REALLOCARRAY;
+	return probe_at_entry(kind) || kind == PROBE_MREMAP || kind == PROBE_REALLOC || kind == PROBE_RALLOCX || kind == PROBE_REALLOCARRAY;
 }
 
 static int plan_allocator(const struct target *t, const struct image *img, const struct allocator *a, struct plan *p)
@@ -410,6 +413,33 @@ static int plan_refuse(struct plan *p, const struct allocators *a)
 	return 0;
 }
 
+/*
+ * What maps memory, in the files that have allocators: the C library, what it was linked into, and allocators that stand
+ * before its functions (tcmalloc).
+ */
+static int plan_mappings(const struct target *t, const struct images *images, const struct allocators *allocators, struct plan *p)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < allocators->cnt && !err; i++) {
+		struct allocator_function functions[MAPPING_FUNCTIONS_MAX];
+		struct allocator a = { .family = "unknown", .module = allocators->list[i].module, .functions = functions };
+		bool is_known = !strcmp(allocators->list[i].family, "pair");	/* memory is not looked at */
+		int cnt;
+
+		for (size_t n = 0; n < i; n++)
+			is_known |= allocators->list[n].module == a.module;
+		if (is_known)
+			continue;
+		cnt = mapping_functions_find(images_of(images, a.module), functions);
+		a.functions_cnt = cnt > 0 ? cnt : 0;
+		err = cnt > 0 ? plan_allocator(t, images_of(images, a.module), &a, p) : cnt;
+		while (cnt > 0)
+			free(functions[--cnt].names);
+	}
+	return err;
+}
+
 /* The function that the dynamic linker calls when it has loaded something: later libraries are found by it. */
 static int is_loader_hook(const struct image_symbol *sym, void *ctx)
 {
@@ -471,6 +501,8 @@ static int plan_fill(const struct target *t, const struct images *images, const 
 		return plan_refuse(p, a);
 	if (!err && p->refusal)
 		return 0;
+	if (!err)
+		err = plan_mappings(t, images, a, p);
 	if (!err)
 		err = plan_loader(t, images, p);
 	if (!err && a->awaited)
