@@ -92,6 +92,14 @@ int allocators_find(const struct target *t, const struct images *images, struct 
 	return 0;
 }
 
+bool allocators_use_brk(const struct allocators *a)
+{
+	for (size_t i = 0; i < a->cnt; i++)
+		if (a->list[i].used && strcmp(a->list[i].family, "jemalloc") && strcmp(a->list[i].family, "mimalloc"))
+			return true;
+	return false;
+}
+
 struct allocators *allocators_free(struct allocators *a)
 {
 	if (!a)

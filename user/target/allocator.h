@@ -43,6 +43,8 @@ struct allocators {
 
 /* In a process without privileges: it parses files. */
 int allocators_find(const struct target *t, const struct images *images, struct allocators **ret);
+/* Whether what brk gives goes to one that is used: jemalloc and mimalloc map all they have. */
+bool allocators_use_brk(const struct allocators *a);
 struct allocators *allocators_free(struct allocators *a);
 
 #endif
