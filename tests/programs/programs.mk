@@ -14,9 +14,9 @@ HAVECXX  := $(shell command -v $(CXX))
 
 PROGRAMS := pairs ledger-static server libcache.so libsession.so ledger grow edges mortal forks family deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
-PROGRAMS += plugins plugin-red.so plugin-blue.so plugin-own.so
+PROGRAMS += mappings plugins plugin-red.so plugin-blue.so plugin-own.so
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)
-PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl unwindlab-musl) $(if $(HAVECXX),newthrow newsites) $(if $(CXX32),tiny32)
+PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl mappings-musl unwindlab-musl) $(if $(HAVECXX),newthrow newsites) $(if $(CXX32),tiny32)
 
 programs: $(PROGRAMS:%=$(P)/%)
 
@@ -71,6 +71,8 @@ $(P)/ledger-static: tests/programs/ledger.c $(PMAKE)
 	$(call pcc,$(CC) -static,-pthread)
 $(P)/ledger-musl: tests/programs/ledger.c $(PMAKE)
 	$(call pcc,$(MUSLGCC),-O2 -fomit-frame-pointer -pthread)
+$(P)/mappings-musl: tests/programs/mappings.c $(PMAKE)
+	$(call pcc,$(MUSLGCC),-pthread)
 $(P)/allocs-stripped: $(P)/allocs
 	$(Q)strip -o $@ $<
 $(P)/allocs-static-stripped: $(P)/allocs-static

@@ -144,6 +144,7 @@ static void config_fill(struct leak_member *m)
 		.min_size_bytes = args->min_size,
 		.older_ns = args->older_ns,
 		.program_ns = m->shared->program_ns,
+		.brk_is_allocators = allocators_use_brk(m->allocators),
 		.pairs = args->pairs.cnt != 0,
 		.threads_domain = leak_pairs_threads(&args->pairs),
 	};

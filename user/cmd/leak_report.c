@@ -60,6 +60,22 @@ static void head_line(const struct leak_view *v, struct report *r)
 	notes_report(v->profile, profile_total(v->profile, LEAK_ALLOC_BLOCKS), v->verbose, r);
 }
 
+/* The part of what is held that the target has mapped itself. */
+static void mappings_line(const struct leak_view *v, struct report *r)
+{
+	char bytes[TEXT_BYTES_MAX], cnt[TEXT_BYTES_MAX], unseen[TEXT_BYTES_MAX], cut[96] = "";
+	struct mappings_held m;
+
+	leak_mappings_held(v->source, &m);
+	if (!m.cnt)
+		return;
+	if (m.unseen_cnt)
+		snprintf(cut, sizeof(cut), "; no time to look at all: %s of them as they were last seen",
+			 text_count(unseen, m.unseen_cnt));
+	report_head(r, REPORT_PLAIN, "mappings: %s of what is held, resident in %s that the allocator has not made%s",
+		    text_bytes(bytes, m.bytes, false), text_count(cnt, m.cnt), cut);
+}
+
 /* What grew, and what the books know of it. */
 static void rss_lines(const struct leak_view *v, struct report *r)
 {
@@ -371,8 +387,10 @@ int leak_report(const struct leak_view *v, struct report **ret)
 		return -ENOMEM;
 	leak_view_classify(v);
 	head_line(v, r);
-	if (!v->pairs)
+	if (!v->pairs) {
 		rss_lines(v, r);
+		mappings_line(v, r);
+	}
 	since_line(v, r);
 	value_line(v, r);
 	columns(v, r);

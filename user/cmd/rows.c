@@ -95,10 +95,10 @@ static struct row *row_of(struct rows *r, uint32_t stack)
 			row = (struct row *)(uintptr_t)known;
 		else
 			row = row_add(r, &name, at < 0 ? UINT32_MAX : st.frames[at]);
+		if (row && !known)
+			row->best_stack = stack;
 	}
 	text_free(&name);
-	if (row && !row->stacks_cnt++)
-		row->best_stack = stack;
 	return row;
 }
 
@@ -145,13 +145,19 @@ int rows_update(struct rows *r, uint64_t now_ns)
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < r->cnt; i++)
+	for (size_t i = 0; i < r->cnt; i++) {
 		memset(r->list[i]->values, 0, sizeof(r->list[i]->values));
+		r->list[i]->stacks_cnt = 0;
+	}
 	for (uint32_t i = 0; i < r->by_stack_cnt; i++) {
 		struct row *row = r->by_stack[i];
+		bool has_any = false;
 
-		for (int v = 0; v < LEAK_VALUES; v++)
+		for (int v = 0; v < LEAK_VALUES; v++) {
 			row->values[v] += profile_value(r->profile, i, v);
+			has_any |= profile_value(r->profile, i, v) != 0;
+		}
+		row->stacks_cnt += has_any;
 		if (profile_value(r->profile, i, LEAK_HELD_BYTES) >
 		    profile_value(r->profile, row->best_stack, LEAK_HELD_BYTES))
 			row->best_stack = i;

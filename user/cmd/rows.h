@@ -21,7 +21,7 @@
 struct row {
 	uint32_t frame;			/* that names it, an index in the profile; UINT32_MAX: a label */
 	uint32_t best_stack;		/* the stack of the row that holds the most */
-	uint32_t stacks_cnt;
+	uint32_t stacks_cnt;		/* that have any value: stacks by which an allocator maps have none */
 	int64_t values[LEAK_VALUES];
 	int64_t peak_bytes;		/* the most that it held in any snapshot */
 	struct trend trend;

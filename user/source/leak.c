@@ -19,6 +19,7 @@
 #include "source/counters.h"
 #include "source/leak.h"
 #include "source/leak_programs.h"
+#include "source/leak_values.h"
 #include "source/loader.h"
 #include "source/stacks.h"
 #include "source/tally.h"
@@ -44,6 +45,7 @@ struct source {
 
 	struct stacks stacks;
 	struct unwinder unwinder;
+	struct mappings *mappings;		/* NULL with pairs */
 
 	struct ticks ticks;
 	int stats_fd;				/* keeps BPF statistics on while programs are measured; -1 else */
@@ -51,25 +53,19 @@ struct source {
 	uint64_t missed_cnt;			/* runs that the kernel skipped, read at detaching */
 	uint64_t cutoff_ns;
 	uint64_t room_bytes;			/* of options.room, beside the books' own */
-	int64_t *peaks;				/* by the profile's stacks: bytes, over all snapshots */
-	size_t peaks_cnt;
-};
-
-static const struct value_type leak_values[] = {
-	[LEAK_HELD_BYTES] = { "held-bytes", "bytes" },
-	[LEAK_HELD_BLOCKS] = { "held-blocks", "blocks" },
-	[LEAK_ALLOC_BYTES] = { "alloc-bytes", "bytes" },
-	[LEAK_ALLOC_BLOCKS] = { "alloc-blocks", "blocks" },
-	[LEAK_PEAK_BYTES] = { "peak-bytes", "bytes" },
-	[LEAK_OLD_BLOCKS] = { "old-blocks", "blocks" },
-	{ NULL, NULL },
+	struct leak_peaks peaks;
 };
 
 static int on_leak_event(void *ctx, void *data, size_t size)
 {
-	(void)ctx, (void)data, (void)size;	/* it woke us; what happened is in the state */
+	struct source *s = ctx;
+
+	/* those that are none have woken us; what happened is in the state */
+	if (s->mappings)
+		mappings_event(s->mappings, data, size);
 	return 0;
 }
+
 
 static int settings_fill(struct source *s, struct leak_settings *set)
 {
@@ -198,6 +194,16 @@ static int open_maps(struct source *s)
 	return ring_buffer__add(s->rings, leak_programs_map(p, "leak_events"), on_leak_event, s);
 }
 
+static int open_mappings(struct source *s)
+{
+	const struct mappings_config config = {
+		.target = s->ctx.target, .profile = s->ctx.profile, .stacks = &s->stacks, .min_bytes = s->options.min_size_bytes,
+		.brk_is_allocators = s->options.brk_is_allocators, .programs = s->programs, .rings = s->rings,
+	};
+
+	return mappings_open(&config, &s->mappings);
+}
+
 static int open_profile(struct source *s)
 {
 	const struct target *t = s->ctx.target;
@@ -205,7 +211,7 @@ static int open_profile(struct source *s)
 
 	if (!err && s->options.no_stacks)
 		err = stacks_label(&s->stacks, STACK_FIRST, "[no stacks]");
-	return err;
+	return err || s->options.pairs ? err : open_mappings(s);
 }
 
 /* Everything that belongs to one way of attaching, undone. */
@@ -217,6 +223,7 @@ static void unprepare(struct source *s)
 	s->rings = NULL;
 	s->books = books_free(s->books);
 	counters_close(&s->counters);
+	s->mappings = mappings_free(s->mappings);
 	stacks_close(&s->stacks);
 	if (s->state)
 		munmap(s->state, sizeof(*s->state));
@@ -267,7 +274,7 @@ static struct source *leak_close(struct source *s)
 	if (s->options.room)
 		s->options.room->used_bytes -= s->room_bytes;
 	unprepare(s);
-	free(s->peaks);
+	leak_peaks_free(&s->peaks);
 	free(s);
 	return NULL;
 }
@@ -350,6 +357,15 @@ static void on_forks(struct source *s)
 			 "by perf events failed: %s", (int)s->ctx.target->pid, strerror(-err));
 }
 
+/* Without them all else goes on. */
+static void start_mappings(struct source *s)
+{
+	int err = s->mappings ? mappings_start(s->mappings) : 0;
+
+	if (err && target_is_alive(s->ctx.target))
+		log_warn("what process %d maps is not seen: its maps cannot be read: %s", (int)s->ctx.target->pid, strerror(-err));
+}
+
 static int leak_attach(struct source *s)
 {
 	const char *what;
@@ -365,6 +381,8 @@ static int leak_attach(struct source *s)
 		if (!err)
 			err = attach_all(s, &what);
 	}
+	if (!err)
+		start_mappings(s);
 	if (!err || err == -ESRCH)
 		return err;
 	return log_error(err, "%s by %s: %s", what, attach_mode_name(s->mode), strerror(-err));
@@ -426,6 +444,8 @@ static int leak_on_event(struct source *s)
 	if (err)
 		return log_error(err, "reading new stacks: %s", strerror(-err));
 	on_forks(s);
+	if (s->mappings)
+		mappings_look(s->mappings, false);
 	live_correct(s);
 	err = books_tend(s->books);
 	if (err)
@@ -438,11 +458,6 @@ struct scan {
 	uint64_t cutoff, older;		/* jiffies; 0 = not wanted */
 };
 
-static void value_add(struct profile *p, int stack, enum leak_value value, int64_t n)
-{
-	profile_value_set(p, stack, value, profile_value(p, stack, value) + n);
-}
-
 static void scan_block(const struct block_slot *block, void *ctx)
 {
 	const struct scan *scan = ctx;
@@ -452,10 +467,10 @@ static void scan_block(const struct block_slot *block, void *ctx)
 	if (stack < 0)
 		return;	/* born after the rings were read: the next snapshot has it */
 	if (scan->cutoff && block_time(block) <= scan->cutoff)
-		value_add(p, stack, LEAK_OLD_BLOCKS, 1);
+		leak_value_add(p, stack, LEAK_OLD_BLOCKS, 1);
 	if (scan->older && block_time(block) <= scan->older) {
-		value_add(p, stack, LEAK_HELD_BLOCKS, 1);
-		value_add(p, stack, LEAK_HELD_BYTES, block_size(block));
+		leak_value_add(p, stack, LEAK_HELD_BLOCKS, 1);
+		leak_value_add(p, stack, LEAK_HELD_BYTES, block_size(block));
 	}
 }
 
@@ -484,47 +499,32 @@ static void snapshot_counters(struct source *s)
 
 		if (stack < 0)
 			continue;
-		value_add(p, stack, LEAK_ALLOC_BLOCKS, c.born_cnt);
-		value_add(p, stack, LEAK_ALLOC_BYTES, c.born_bytes);
+		leak_value_add(p, stack, LEAK_ALLOC_BLOCKS, c.born_cnt);
+		leak_value_add(p, stack, LEAK_ALLOC_BYTES, c.born_bytes);
 		if (s->options.older_ns)
 			continue;	/* held comes from the blocks */
-		value_add(p, stack, LEAK_HELD_BLOCKS, (int64_t)(c.born_cnt - c.died_cnt));
-		value_add(p, stack, LEAK_HELD_BYTES, (int64_t)(c.born_bytes - c.died_bytes));
+		leak_value_add(p, stack, LEAK_HELD_BLOCKS, (int64_t)(c.born_cnt - c.died_cnt));
+		leak_value_add(p, stack, LEAK_HELD_BYTES, (int64_t)(c.born_bytes - c.died_bytes));
 	}
-}
-
-static int snapshot_peaks(struct source *s)
-{
-	struct profile *p = s->ctx.profile;
-	size_t cnt = profile_stacks_cnt(p);
-	int64_t *more = realloc(s->peaks, (cnt + 1) * sizeof(*more));
-
-	if (!more)
-		return -ENOMEM;
-	s->peaks = more;
-	while (s->peaks_cnt < cnt)
-		more[s->peaks_cnt++] = 0;
-	for (size_t i = 0; i < cnt; i++) {
-		int64_t held = profile_value(p, i, LEAK_HELD_BYTES);
-
-		if (held > more[i])
-			more[i] = held;
-		profile_value_set(p, i, LEAK_PEAK_BYTES, more[i]);
-	}
-	return 0;
 }
 
 static int leak_snapshot(struct source *s)
 {
-	int err = leak_on_event(s);
+	const struct mappings_ages ages = { .cutoff_ns = s->cutoff_ns, .older_ns = s->options.older_ns };
+	int err;
 
+	if (s->mappings)
+		mappings_look(s->mappings, true);
+	err = leak_on_event(s);
 	if (err)
 		return err;
 	profile_values_clear(s->ctx.profile);
 	snapshot_counters(s);
 	err = snapshot_blocks(s);
+	if (!err && s->mappings)
+		err = mappings_values(s->mappings, &ages);
 	if (!err)
-		err = snapshot_peaks(s);
+		err = leak_peaks_update(&s->peaks, s->ctx.profile);
 	if (err)
 		return log_error(err, "reading the books: %s", strerror(-err));
 	tally_losses(&s->tally, s->ctx.profile);
@@ -549,6 +549,8 @@ static void leak_life(const struct source *s, struct source_life *ret)
 
 static void leak_detach(struct source *s)
 {
+	if (s->mappings && !s->detached)
+		mappings_freeze(s->mappings);
 	s->detached = true;
 	leak_programs_detach(s->programs);
 	s->missed_cnt = leak_programs_missed(s->programs);
@@ -557,6 +559,13 @@ static void leak_detach(struct source *s)
 void leak_set_cutoff(struct source *s, uint64_t cutoff_ns)
 {
 	s->cutoff_ns = cutoff_ns;
+}
+
+void leak_mappings_held(const struct source *s, struct mappings_held *ret)
+{
+	*ret = (struct mappings_held){ 0 };
+	if (s && s->mappings)
+		mappings_held(s->mappings, ret);
 }
 
 bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt)

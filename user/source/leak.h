@@ -6,6 +6,7 @@
 #define SOURCE_LEAK_H
 
 #include "source/books.h"
+#include "source/mappings.h"
 #include "source/source.h"
 
 /* About what the maps of a source take when its target is idle. */
@@ -28,7 +29,8 @@ struct leak_options {
 	uint64_t min_size_bytes;	/* smaller blocks are not booked */
 	uint64_t older_ns;		/* held counts only blocks that are at least so old; 0 = all */
 	double program_ns;		/* what a run of the programs took, from an earlier source; 0 = measure it */
-	bool pairs;			/* there are, or will be, sites of pairs: their programs are loaded at once */
+	bool brk_is_allocators;		/* what brk gives is in the books already: see allocators_use_brk() */
+	bool pairs;			/* no memory: there are, or will be, sites of pairs: their programs are loaded at once */
 	uint32_t threads_domain;	/* the pair whose objects are threads; 0 = none */
 	bool no_stacks;			/* for benchmarks */
 	bool check_stacks;		/* for tests: remembered stacks are walked again and compared */
@@ -50,6 +52,9 @@ int leak_attach_more(struct source *s, const struct plan *plan, size_t *ret_adde
 
 /* Children with a copy of the target's memory that it was seen to make. */
 uint32_t leak_forks(const struct source *s);
+
+/* What the target has mapped itself, of the last snapshot; zeros with pairs, and where s is NULL. */
+void leak_mappings_held(const struct source *s, struct mappings_held *ret);
 
 /* Counters that are no losses but explain the numbers, for -v: name and count, i from 0; false at the end. */
 bool leak_counter_at(const struct source *s, unsigned int i, const char **ret_name, uint64_t *ret_cnt);
