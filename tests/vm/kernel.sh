@@ -19,7 +19,7 @@ note "kernel $KERNEL"
 BUILD=$ROOT/${O:-build}
 for object in leak leak_session leak_pairs ports; do cp "$BUILD/bpf/$object.linked.o" "$WORK/$object.bpf"; done
 cp "$BUILD/tests/unwind/walk.linked.o" "$WORK/walk.bpf"
-initrd_make "$WORK/initrd.cpio" "$(command -v busybox)" "$GUEST/run" "$EBB" "$PROGRAMS/ledger" \
+initrd_make "$WORK/initrd.cpio" "$(command -v busybox)" "$GUEST/run" "$EBB" "$PROGRAMS"/{ledger,mappings} \
 	"$BUILD"/tests/vm/{load,frames,leave} "$WORK"/*.bpf
 machine_x86
 guest_boot "$WORK/initrd.cpio" 240
@@ -43,6 +43,11 @@ for way in session multi perf; do
 	*) is "vm.$NAME.$way.refused" "$(lines refused)" 4 1 ;;
 	esac
 done
+sed -n 's/^vm: mappings said //p' "$CONSOLE" | awk '$1 ~ /^(map|grow|alloc)_/ && NF == 3' >"$WORK/wants"
+sed -n 's/^vm: mappings folded //p' "$CONSOLE" >"$WORK/mapped"
+is "vm.$NAME.mappings.status" "$(sed -n 's/^vm: mappings status //p' "$CONSOLE")" 0 || grep '^vm: mappings ebb' "$CONSOLE" >&2
+check "vm.$NAME.mappings" "not the program's own numbers" \
+	eval '[ "$(wc -l <"$WORK/wants")" -ge 15 ] && frames_equal "$WORK/mapped" "$WORK/wants" 2 .'
 says "vm.$NAME.fallback" "$CONSOLE" "^vm: fallback ebb attached to .* by ${WAYS%% *};"
 says "vm.$NAME.doctor.attaching" "$CONSOLE" "^vm: doctor attaching +ok +by ${WAYS%% *}:"
 for check in 'ring buffer' tracepoints; do says "vm.$NAME.doctor.${check% *}" "$CONSOLE" "^vm: doctor $check +ok "; done
