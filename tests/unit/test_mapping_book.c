@@ -315,6 +315,50 @@ TEST(maps_while_it_maps)
 	sim_close(&s);
 }
 
+/* A reading that shows what a call has done before the call is told of: nothing changes hands. */
+TEST(maps_before_the_call)
+{
+	struct mapping_seen seen[] = { { 10 * PAGE, 14 * PAGE, MAPPING_RAW }, { 40 * PAGE, 48 * PAGE, MAPPING_RAW },
+				       { 60 * PAGE, 64 * PAGE, MAPPING_RAW } };
+	struct sim s;
+
+	sim_open(&s, 0);
+	sim_mmap(&s, 10, 4, 1);
+	sim_mmap(&s, 20, 4, 2);
+	sim_mmap(&s, 30, 4, 3);
+	/* 20 has grown and is at 40, 30 is at 60 as large as it was; the calls have not come back */
+	mapping_book_begin(&s.book, s.ns + 3000);
+	CHECK_EQ(mapping_book_settle(&s.book, seen, 3, s.ns + 4000), 0);
+	CHECK_EQ(mapping_book_counts(&s.book, MAPPING_RAW).calls, 2);
+	struct mapping_event grown = {
+		.type = LEAK_EVENT_MREMAP, .stack = 4, .addr = 40 * PAGE, .bytes = 8 * PAGE, .old_addr = 20 * PAGE,
+		.old_bytes = 4 * PAGE, .begin_ns = s.ns + 2000, .ns = s.ns + 5000,
+	}, moved = grown;
+
+	mapping_book_event(&s.book, &grown);
+	moved.addr = 60 * PAGE;
+	moved.bytes = 4 * PAGE;
+	moved.old_addr = 30 * PAGE;
+	mapping_book_event(&s.book, &moved);
+	CHECK_EQ(intervals_after(s.book.intervals, 40 * PAGE)->owner, 4);
+	CHECK_EQ(intervals_after(s.book.intervals, 40 * PAGE)->end, 48 * PAGE);
+	CHECK_EQ(intervals_after(s.book.intervals, 60 * PAGE)->owner, 3);
+	CHECK_EQ(intervals_cnt(s.book.intervals), 3);
+	CHECK_EQ(mapping_book_counts(&s.book, MAPPING_RAW).calls, 0);
+	CHECK_EQ(mapping_book_counts(&s.book, MAPPING_RAW).bytes, 0);
+	CHECK_EQ(mapping_book_counts(&s.book, 4).calls, 1);
+	/* the same of mmap */
+	seen[1] = (struct mapping_seen){ 100 * PAGE, 104 * PAGE, MAPPING_RAW };
+	mapping_book_begin(&s.book, s.ns + 6000);
+	CHECK_EQ(mapping_book_settle(&s.book, seen, 2, s.ns + 7000), 0);
+	struct mapping_event new = { .type = LEAK_EVENT_MMAP, .stack = 5, .addr = 100 * PAGE, .bytes = 4 * PAGE, .ns = s.ns + 8000 };
+
+	mapping_book_event(&s.book, &new);
+	CHECK_EQ(intervals_after(s.book.intervals, 100 * PAGE)->owner, 5);
+	CHECK_EQ(mapping_book_counts(&s.book, MAPPING_RAW).calls, 0);
+	sim_close(&s);
+}
+
 TEST(model)
 {
 	struct sim s;
@@ -388,4 +432,4 @@ TEST(pages)
 }
 
 TEST_MAIN(TEST_CASE(calls), TEST_CASE(not_ours), TEST_CASE(refused), TEST_CASE(late), TEST_CASE(twice), TEST_CASE(dontunmap),
-	  TEST_CASE(maps), TEST_CASE(maps_while_it_maps), TEST_CASE(model), TEST_CASE(pages))
+	  TEST_CASE(maps), TEST_CASE(maps_while_it_maps), TEST_CASE(maps_before_the_call), TEST_CASE(model), TEST_CASE(pages))

@@ -14,6 +14,9 @@
  */
 #define TWICE_NS	1000000u
 
+/* A call that is told of so long after maps has shown what it did is another one. */
+#define FIND_NS		1000000000u
+
 int mapping_book_open(struct mapping_book *b, uint64_t page_bytes, uint64_t min_bytes)
 {
 	*b = (struct mapping_book){ .intervals = intervals_new(), .page_bytes = page_bytes, .min_bytes = min_bytes };
@@ -26,6 +29,7 @@ void mapping_book_close(struct mapping_book *b)
 	intervals_free(b->intervals);
 	free(b->counts);
 	free(b->gone);
+	free(b->vanished);
 	*b = (struct mapping_book){ .intervals = NULL };
 }
 
@@ -128,6 +132,17 @@ static bool is_booked(const struct mapping_book *b, const struct mapping_event *
 	       e->ns - there->placed_ns < TWICE_NS;
 }
 
+/* What maps has shown before its call was told of was no find. */
+static void find_forget(struct mapping_book *b, const struct mapping_event *e, uint64_t start, uint64_t end)
+{
+	const struct interval *there = intervals_after(b->intervals, start);
+
+	if (there && there->start == start && there->end == end && there->owner >= MAPPING_RAW && e->ns - there->placed_ns < FIND_NS) {
+		b->raw[there->owner - MAPPING_RAW].calls--;
+		b->raw[there->owner - MAPPING_RAW].bytes -= end - start;
+	}
+}
+
 /* Books [start, end) as mapped by this call. */
 static void book(struct mapping_book *b, const struct mapping_event *e, uint64_t start, uint64_t end)
 {
@@ -136,6 +151,7 @@ static void book(struct mapping_book *b, const struct mapping_event *e, uint64_t
 
 	if (start >= end)
 		return;
+	find_forget(b, e, start, end);
 	if (!is_booked(b, e, start, end))
 		count(b, new.owner, end - start);
 	failed(b, put(b, &new));
@@ -156,6 +172,43 @@ static void replace(struct mapping_book *b, const struct mapping_event *e, struc
 		part->placed_ns = e->ns;
 		failed(b, put(b, part));
 	}
+}
+
+/* Of what the last reading did not find, the parts that lay in [start, end). Adds to *parts. -ENOMEM. */
+static int vanished_take(struct mapping_book *b, uint64_t start, uint64_t end, struct interval **parts, size_t *cnt)
+{
+	struct interval *more = realloc(*parts, (*cnt + b->vanished_cnt + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*parts = more;
+	for (size_t i = 0; i < b->vanished_cnt; i++) {
+		struct interval *v = &b->vanished[i], part = *v;
+
+		if (v->start >= end || v->end <= start)
+			continue;
+		part.start = part.start < start ? start : part.start;
+		part.end = part.end > end ? end : part.end;
+		more[(*cnt)++] = part;
+		v->end = v->start;	/* it is only moved once */
+	}
+	return 0;
+}
+
+static int vanished_add(struct mapping_book *b, const struct interval *parts, size_t cnt)
+{
+	if (b->vanished_cnt + cnt > b->vanished_size) {
+		size_t size = 2 * (b->vanished_cnt + cnt);
+		struct interval *more = realloc(b->vanished, size * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		b->vanished = more;
+		b->vanished_size = size;
+	}
+	memcpy(b->vanished + b->vanished_cnt, parts, cnt * sizeof(*parts));
+	b->vanished_cnt += cnt;
+	return 0;
 }
 
 /*
@@ -184,15 +237,20 @@ static void mremap(struct mapping_book *b, const struct mapping_event *e)
 	}
 	gone(b, e->old_addr, old_end);
 	err = intervals_take(b->intervals, e->old_addr, old_end, e->begin_ns, &parts, &cnt);
+	if (!err && !cnt)
+		err = vanished_take(b, e->old_addr, old_end, &parts, &cnt);
 	failed(b, err);
-	if (err)
+	if (err) {
+		free(parts);
 		return;
+	}
 	for (size_t i = 0; i < cnt; i++)
 		is_ours |= is_stack(parts[i].owner);
 	cut(b, e->addr, end, e->begin_ns);
 	if (is_ours && bytes > old_bytes) {
 		book(b, e, e->addr, end);
 	} else {
+		find_forget(b, e, e->addr, end);
 		replace(b, e, parts, cnt, e->old_addr + both);
 		book(b, e, e->addr + both, end);
 	}
@@ -270,11 +328,17 @@ int mapping_book_settle(struct mapping_book *b, const struct mapping_seen *seen,
 	uint64_t at = 0, begin_ns = b->begin_ns;
 	int err = 0;
 
+	b->vanished_cnt = 0;
 	for (size_t i = 0; !err && i <= cnt; i++) {
 		uint64_t start = i < cnt ? seen[i].start : UINT64_MAX;
+		struct interval *parts = NULL;
+		size_t parts_cnt = 0;
 
 		if (start > at)
-			err = intervals_take(b->intervals, at, start, begin_ns, NULL, NULL);
+			err = intervals_take(b->intervals, at, start, begin_ns, &parts, &parts_cnt);
+		if (!err && parts_cnt)
+			err = vanished_add(b, parts, parts_cnt);
+		free(parts);
 		at = i < cnt ? seen[i].end : UINT64_MAX;
 	}
 	for (size_t i = 0; !err && i < cnt; i++)

@@ -46,6 +46,9 @@ struct mapping_book {
 	struct { uint64_t start, end; } *gone;	/* what went since then */
 	size_t gone_cnt;
 	uint64_t lost_cnt;	/* pieces that were not booked: there were MAPPINGS_MAX */
+	/* What the last reading did not find: the call that has moved it may be on its way back, and be told of after it. */
+	struct interval *vanished;
+	size_t vanished_cnt, vanished_size;
 	int err;		/* the first of mapping_book_event() */
 };
 
