@@ -17,6 +17,8 @@
 #define LOOK_PERIOD_NS	900000000ull	/* of looks that nobody waits for: every second, with what timers are early */
 #define LOOK_PAUSES	50		/* and not before so many times as long as the last one took */
 
+#define CONSUME_CNT	1024	/* intervals between two looks at the ring: 2 ms */
+
 /* The innermost frame of a stack that maps. No code is at address 0. */
 #define FRAME_MMAP	STACK_FRAME_EXACT
 
@@ -256,17 +258,25 @@ static int pages_count(struct mappings *m, struct interval *i, uint64_t until_ns
 /* Those in [start, end). 0; or where it stopped, in *stop_addr, and those that count from there on are unseen. */
 static int pages_count_all(struct mappings *m, uint64_t start, uint64_t end, uint64_t until_ns, uint64_t *stop_addr)
 {
+	uint32_t cnt = 0;
 	int err = 0;
 
-	for (struct interval *i = intervals_after(m->book.intervals, start); i && i->start < end && err != -ESRCH;
-	     i = intervals_after(m->book.intervals, i->end)) {
+	for (uint64_t at = start; err != -ESRCH; ) {
+		struct interval *i = intervals_after(m->book.intervals, at);
+
+		if (!i || i->start >= end)
+			break;
+		at = i->end;
 		if (!err)
 			err = pages_count(m, i, until_ns);
-		if (err != -ETIME)
-			continue;
-		if (!m->unseen_cnt)
-			*stop_addr = i->start;
-		m->unseen_cnt += stack_of(m, i->owner) >= 0;
+		if (err == -ETIME) {
+			if (!m->unseen_cnt)
+				*stop_addr = i->start;
+			m->unseen_cnt += stack_of(m, i->owner) >= 0;
+		}
+		/* a look may take longer than the ring has room for; the intervals are others then */
+		if (++cnt % CONSUME_CNT == 0)
+			ring_buffer__consume(m->config.rings);
 	}
 	return err;
 }
