@@ -30,8 +30,7 @@ void group_ids_free(char **ids)
 	free(ids);
 }
 
-/* Adds an id that is not there yet. */
-static int ids_add(char ***ids, const char *id, size_t len)
+int group_ids_add(char ***ids, const char *id, size_t len)
 {
 	size_t cnt = 0;
 	char **more;
@@ -216,7 +215,7 @@ static int ids_collect(const char *text, void *ctx)
 			const char *id = group_container_id(component, len, &id_len);
 
 			if (id && id_len >= asked_len && !strncmp(id, search->asked, asked_len))
-				err = ids_add(&search->ids, id, id_len);
+				err = group_ids_add(&search->ids, id, id_len);
 		}
 	}
 	return err;

@@ -38,6 +38,8 @@ int group_unit(const char *name, struct group *ret);
 int group_container(const char *id, struct group *ret, char ***ret_ids);
 void group_free(struct group *g);
 void group_ids_free(char **ids);
+/* Adds an id that is not there yet to a list that ends with NULL; *ids is NULL at first. -ENOMEM. */
+int group_ids_add(char ***ids, const char *id, size_t len);
 
 /* Whether a process with this text of /proc/PID/cgroup is one of them. */
 bool group_has(const struct group *g, const char *cgroup_text);

@@ -63,22 +63,6 @@ static bool is_string(const char *value, const char *want)
 	return value[0] == '"' && !strncmp(value + 1, want, len) && value[1 + len] == '"';
 }
 
-static int id_add(char ***ids, const char *id, size_t len)
-{
-	size_t cnt = 0;
-	char **more;
-
-	while (*ids && (*ids)[cnt])
-		cnt++;
-	more = realloc(*ids, (cnt + 2) * sizeof(char *));
-	if (!more)
-		return -ENOMEM;
-	*ids = more;
-	more[cnt] = strndup(id, len);
-	more[cnt + 1] = NULL;
-	return more[cnt] ? 0 : -ENOMEM;
-}
-
 /* Adds the id of a folder whose file says that name. */
 static int folder_check(const char *folder, const char *id, const char *file, const char *key, const char *want, char ***ids)
 {
@@ -92,7 +76,7 @@ static int folder_check(const char *folder, const char *id, const char *file, co
 	if (!file_read(path, &text)) {
 		value = member_find(text_str(&text), key);
 		if (value && is_string(value, want))
-			err = id_add(ids, id, strlen(id));
+			err = group_ids_add(ids, id, strlen(id));
 	}
 	text_free(&text);
 	free(path);
@@ -163,7 +147,7 @@ static int podman_check(const char *root, const char *want, char ***ids)
 
 			next = member_find(id, "id");
 			if (names && (!next || names < next) && *names == '[' && list_has(names, want))
-				err = id_add(ids, id + 1, strcspn(id + 1, "\""));
+				err = group_ids_add(ids, id + 1, strcspn(id + 1, "\""));
 		}
 	}
 	text_free(&text);
