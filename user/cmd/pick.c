@@ -155,6 +155,18 @@ int pick_target(const char *command, const char *arg, struct worker *w, struct t
 	return open_pid(command, pid, w, ret);
 }
 
+int pick_target_plain(const char *command, const char *arg, struct target **ret)
+{
+	enum target_problem problem = TARGET_OK;
+	pid_t pid, tgid = 0;
+	int code = find_pid(command, arg, &pid), err;
+
+	if (code)
+		return code;
+	err = target_open_plain(pid, ret, &problem, &tgid);
+	return err ? pick_problem(command, pid, problem, tgid, err) : EXIT_DONE;
+}
+
 int pick_pid(const char *command, const char *arg, pid_t *ret)
 {
 	char path[64];

@@ -17,6 +17,9 @@ struct worker;
  */
 int pick_target(const char *command, const char *arg, struct worker *w, struct target **ret);
 
+/* The same with target_open_plain(). */
+int pick_target_plain(const char *command, const char *arg, struct target **ret);
+
 /* Says why a process cannot be a target: what target_open() gave. The exit code. */
 int pick_problem(const char *command, pid_t pid, enum target_problem problem, pid_t tgid, int err);
 

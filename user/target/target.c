@@ -130,7 +130,29 @@ static bool is_self(pid_t pid)
 	return pid == getpid() || syscall(SYS_tgkill, getpid(), pid, 0) == 0;
 }
 
-int target_open(pid_t pid, struct worker *w, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid)
+/* What `target_open_plain` does not read is not looked at, but whether it could be. */
+static int target_check_access(const struct target *t)
+{
+	int fd = openat(t->proc_fd, "smaps", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int target_open_memory(struct target *t, enum target_problem *ret_problem)
+{
+	int err = target_check_class(t, ret_problem);
+
+	if (err)
+		return err;
+	t->mem_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
+	return target_refresh(t);
+}
+
+static int target_open_as(pid_t pid, struct worker *w, bool plain, struct target **ret, enum target_problem *ret_problem,
+			  pid_t *ret_tgid)
 {
 	struct target *t;
 	int err;
@@ -159,11 +181,7 @@ int target_open(pid_t pid, struct worker *w, struct target **ret, enum target_pr
 	if (!err)
 		err = target_open_pidfd(t);
 	if (!err)
-		err = target_check_class(t, ret_problem);
-	if (!err)
-		t->mem_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
-	if (!err)
-		err = target_refresh(t);
+		err = plain ? target_check_access(t) : target_open_memory(t, ret_problem);
 	if (err < 0) {
 		if (*ret_problem == TARGET_OK)
 			err = problem_of(err, t, ret_problem);
@@ -172,6 +190,16 @@ int target_open(pid_t pid, struct worker *w, struct target **ret, enum target_pr
 	}
 	*ret = t;
 	return 0;
+}
+
+int target_open(pid_t pid, struct worker *w, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid)
+{
+	return target_open_as(pid, w, false, ret, ret_problem, ret_tgid);
+}
+
+int target_open_plain(pid_t pid, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid)
+{
+	return target_open_as(pid, NULL, true, ret, ret_problem, ret_tgid);
 }
 
 bool target_is_same_image(const struct target *t)

@@ -94,6 +94,11 @@ enum target_problem {
  * errno and *ret_problem says which; *ret_tgid is set for TARGET_THREAD.
  */
 int target_open(pid_t pid, struct worker *w, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid);
+/*
+ * The same for who reads numbers only: no mappings, no files, no worker, and 32-bit programs, too. Memory that we may not look at
+ * is TARGET_NO_ACCESS.
+ */
+int target_open_plain(pid_t pid, struct target **ret, enum target_problem *ret_problem, pid_t *ret_tgid);
 struct target *target_free(struct target *t);
 
 bool target_is_alive(const struct target *t);
