@@ -12,7 +12,7 @@ MUSLGCC  := $(shell command -v musl-gcc)
 CXX32    := $(filter y,$(shell echo 'int x;' | $(CC) -m32 -x c -c -o /dev/null - 2>/dev/null && echo y))
 HAVECXX  := $(shell command -v $(CXX))
 
-PROGRAMS := pairs ledger-static server libcache.so libsession.so ledger grow edges mortal forks family deep portlab worker allocs allocs-static \
+PROGRAMS := pairs parts ledger-static server libcache.so libsession.so ledger grow edges mortal forks family deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
 PROGRAMS += mappings plugins plugin-red.so plugin-blue.so plugin-own.so
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)

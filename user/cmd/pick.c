@@ -45,7 +45,7 @@ int pick_problem(const char *command, pid_t pid, enum target_problem problem, pi
 			  "waited for it", (int)pid);
 		return EXIT_STOPPED;
 	case TARGET_KERNEL_THREAD:
-		log_error(err, "%d is a kernel thread: it has no allocator", (int)pid);
+		log_error(err, "%d is a kernel thread: it has no memory of its own", (int)pid);
 		return EXIT_STOPPED;
 	case TARGET_32BIT:
 		log_error(err, "process %d is a 32-bit program: only 64-bit ones can be traced", (int)pid);
