@@ -212,6 +212,28 @@ TEST(arenas)
 	check_text(text, &facts, "AAAaa");
 }
 
+/* A large block of malloc just below V8's reserve for code is no code, nor is one whose start happens to fit. */
+TEST(v8_code)
+{
+	static const uint8_t reserve = REGION_FLAG_KNOWN | REGION_FLAG_NORESERVE;
+	static const char text[] = "7f0000001000-7f00041c0000 rw-p 00000000 00:00 0\n"
+				   "7f00041c0000-7f00041c2000 rw-p 00000000 00:00 0\n"
+				   "7f00041c2000-7f00041c3000 ---p 00000000 00:00 0\n"
+				   "7f00041c3000-7f00041ff000 rwxp 00000000 00:00 0\n"
+				   "7f00041ff000-7f0010000000 ---p 00000000 00:00 0\n";
+	static const char aligned[] = "7f0000040000-7f00041c0000 rw-p 00000000 00:00 0\n"
+				      "7f00041c0000-7f00041c3000 ---p 00000000 00:00 0\n"
+				      "7f00041c3000-7f00041ff000 rwxp 00000000 00:00 0\n";
+	const uint8_t flags[] = { REGION_FLAG_KNOWN, reserve, reserve, reserve, reserve };
+	struct region_facts facts = { .runtime = REGION_RUNTIME_V8 };
+
+	check_text(text, &facts, "aJJJJ");
+	check_text(aligned, &facts, "aJJ");
+	facts.flags = flags;
+	check_text(text, &facts, "aJJJJ");
+	check_text(aligned, &facts, "aJJ");
+}
+
 /* A library is often put just below memory that was there before, and becomes one mapping with it. */
 TEST(bss)
 {
@@ -305,5 +327,5 @@ TEST(kernel_thread)
 }
 
 TEST_MAIN(TEST_CASE(redis), TEST_CASE(node), TEST_CASE(dotnet), TEST_CASE(python), TEST_CASE(nginx), TEST_CASE(static_program),
-	  TEST_CASE(runtimes), TEST_CASE(names), TEST_CASE(memfd_code), TEST_CASE(stacks), TEST_CASE(arenas), TEST_CASE(bss),
+	  TEST_CASE(runtimes), TEST_CASE(names), TEST_CASE(memfd_code), TEST_CASE(stacks), TEST_CASE(arenas), TEST_CASE(v8_code), TEST_CASE(bss),
 	  TEST_CASE(flags), TEST_CASE(many), TEST_CASE(own), TEST_CASE(kernel_thread))

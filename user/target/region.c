@@ -13,10 +13,11 @@
  *	   64M·n                                     64M·(n+1)
  *	     ├── rw-p, used ──┼──── ---p, reserved ────┤
  *
- *	code that was made                executable without a file, or a memfd of which a part is executable; in V8's and
- *	                                  .NET's reserve for code also what can be written
+ *	code that was made                executable without a file, or a memfd of which a part is executable; in V8's
+ *	                                  reserve for code also the heads of pages
  *
- * A run is a row of private mappings without a file of which each begins where the one before ends.
+ * A run is a row of private mappings without a file of which each begins where the one before ends. What malloc mapped just
+ * below .NET's heap is one mapping with the heap's first and cannot be told from it.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -390,6 +391,22 @@ static struct run run_at(const struct scene *s, size_t first)
 	return run;
 }
 
+/*
+ * In a reserve for code, what can be written but not executed: .NET's is shared memory, V8's are heads of pages. A large block
+ * of malloc may by chance lie just below V8's reserve.
+ */
+static bool is_code_head(const struct scene *s, size_t i)
+{
+	const struct target_mapping *map = &s->maps[i];
+	uint8_t flags = flags_of(s, i);
+
+	if (!is_writable(map))
+		return true;
+	if (s->facts->runtime != REGION_RUNTIME_V8)
+		return false;
+	return !(map->start % V8_PAGE_BYTES) && (flags ? (flags & REGION_FLAG_NORESERVE) != 0 : bytes_of(map) <= V8_PAGE_BYTES);
+}
+
 /* Reserves of runtimes: for code, where a part can be executed, else .NET's heap. */
 static void mark_runs(struct scene *s)
 {
@@ -402,9 +419,8 @@ static void mark_runs(struct scene *s)
 			continue;
 		}
 		for (size_t n = i; n < run.end; n++)
-			if (s->facts->runtime != REGION_RUNTIME_NONE && run.exec && run.reserved)
-				s->kinds[n] = REGION_JIT;
-			else if (is_exec(&s->maps[n]))
+			if (is_exec(&s->maps[n]) || (s->facts->runtime != REGION_RUNTIME_NONE && run.exec && run.reserved &&
+						     is_code_head(s, n)))
 				s->kinds[n] = REGION_JIT;
 			else if (s->facts->runtime == REGION_RUNTIME_DOTNET && run.reserved && run.writable && !run.exec &&
 				 (run.flags ? run.dontdump : run.bytes >= GC_RUN_BYTES_MIN))
