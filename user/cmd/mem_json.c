@@ -240,6 +240,7 @@ int mem_json_write(FILE *out, const struct mem_view *v)
 
 	json_begin(&j, out);
 	json_object(&j, NULL);
+	json_string(&j, "ebb", EBB_VERSION);
 	json_string(&j, "command", "mem");
 	json_u64(&j, "pid", v->target->pid);
 	json_string(&j, "comm", v->target->comm);

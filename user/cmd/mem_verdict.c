@@ -63,12 +63,12 @@ static void descriptors_list(const struct descriptors *d, struct text *ret)
 	bool first = true;
 	char a[TEXT_BYTES_MAX];
 
-	for (unsigned int done = 0; done < DESCRIPTOR_KINDS; done++) {
-		if (!d->kinds[done])
+	for (unsigned int i = 0; i < DESCRIPTOR_KINDS; i++) {
+		if (!d->kinds[i])
 			continue;
-		text_printf(ret, "%s%s %s", first ? "" : ", ", text_count(a, d->kinds[done]), descriptor_kind_label(done));
-		if (done == DESCRIPTOR_INOTIFY)
-			text_printf(ret, " with %s watches", text_count(a, d->watches_cnt));
+		text_printf(ret, "%s%s %s", first ? "" : ", ", descriptor_kind_label(i), text_count(a, d->kinds[i]));
+		if (i == DESCRIPTOR_INOTIFY)
+			text_printf(ret, " (watches %s)", text_count(a, d->watches_cnt));
 		first = false;
 	}
 }

@@ -113,7 +113,7 @@ static int kills_add(struct pressure_kills *k, struct pressure_kill *kill, const
 		kill_free(kill);
 		return 0;
 	}
-	if (!(cgroup && kill->cgroup && strcmp(cgroup, "/") && cgroup_is_below(kill->cgroup, cgroup)) &&
+	if (!(cgroup && kill->cgroup && strcmp(cgroup, "/") && !strcmp(kill->cgroup, cgroup)) &&
 	    !(comm && kill->comm && !strcmp(kill->comm, comm))) {
 		kill_free(kill);
 		return 0;

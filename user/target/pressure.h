@@ -64,7 +64,7 @@ int pressure_read(const struct target *t, struct pressure *ret);
 void pressure_free(struct pressure *p);
 
 /*
- * From the kernel's log: those of the cgroup or below it, and those with this name. cgroup NULL: none is known. What the
+ * From the kernel's log: those of the cgroup (not of others below it), and those with this name, wherever they were. cgroup NULL: none is known. What the
  * log has forgotten is not there. -ENOMEM.
  */
 int pressure_kills_read(const char *cgroup, const char *comm, struct pressure_kills *ret);
