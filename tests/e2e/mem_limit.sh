@@ -27,7 +27,7 @@ ask parts 'anon 4096' '^ok'
 "$EBB" mem "$pid" --no-color >"$WORK/still.out" 2>"$WORK/still.err"
 is mem_limit.still.status $? 0
 says mem_limit.still "$WORK/still.out" "^cgroup .*$name: limit 64 MiB, 1[6-9] MiB used by all in it .*, 4[5-8] MiB left\$"
-says_not mem_limit.not-killed "$WORK/still.out" 'killed'
+says_not mem_limit.not-killed "$WORK/still.out" 'in its cgroup the kernel has killed'
 
 # --- when it is reached ---
 "$EBB" mem "$pid" -d 1500ms -i 150ms --no-color >"$WORK/grows.out" 2>"$WORK/grows.err" &
