@@ -185,7 +185,9 @@ static void mappings_detail(const struct mem_view *v, enum region_kind kind, str
 		if (m->kind != kind)
 			continue;
 		shown++;
-		snprintf(many, sizeof(many), m->maps_cnt > 1 ? " (%zu mappings)" : "", m->maps_cnt);
+		many[0] = '\0';
+		if (m->maps_cnt > 1)
+			snprintf(many, sizeof(many), " (%zu mappings)", m->maps_cnt);
 		if (m->name)
 			report_detail(r, "%s  %s%s", text_bytes(a, m->values.rss_bytes, false), m->name, many);
 		else
