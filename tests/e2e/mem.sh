@@ -27,7 +27,7 @@ sums="all(sum(p[k] for p in d['parts']) == d['total'][k] for k in
 	('rss_bytes', 'pss_bytes', 'own_bytes', 'swap_bytes', 'huge_bytes', 'hugetlb_bytes', 'mappings'))"
 between() { if [ "$2" -ge "$3" ] && [ "$2" -le "$4" ]; then ok "$1"; else not_ok "$1" "got $2, want $3 to $4"; fi; }
 
-start parts "$PROGRAMS/parts" "$WORK/file"
+start parts "$PROGRAMS/parts" "$WORK/"$'fi\nle\e[31m'
 await parts '^ready' || finish
 pid=${PID[parts]}
 ask parts 'arena 1' '^ok' && ask parts 'stack 1' '^ok'
@@ -122,7 +122,7 @@ until_true 20 lines_at_least "$pid" "${OUT[parts]}" '^ok split' 21
 # --- names ---
 "$EBB" mem "$pid" -v --top 3 --no-color >"$WORK/verbose.out" 2>/dev/null
 is mem.verbose.status $? 0
-says mem.verbose.file "$WORK/verbose.out" "$WORK/file"
+says mem.verbose.file "$WORK/verbose.out" "$WORK/fi.x0ale.x1b.31m"
 check mem.verbose.clean "control characters" eval "! grep -aPq '[\\x00-\\x08\\x0b-\\x1f\\x7f]' '$WORK/verbose.out'"
 
 # --- it calls exec, it ends, it is stopped: all while it is looked at ---
@@ -177,10 +177,23 @@ bad contradiction 2 'contradict' "$pid" -q -v
 ask parts 'threads 1' '^ok'
 thread=$(ls "/proc/$pid/task" | grep -vx "$pid" | head -1)
 bad thread 2 "thread of process $pid" "$thread"
+start parent "$PROGRAMS/forks"
+await parent '^ready' && ask parent zombie '^zombie' && bad zombie 4 'zombie' "$(awk '/^zombie/ { print $2 }' "${OUT[parent]}")"
+stop parent KILL
 kthread=$(awk '/^PPid:\t2$/ { print FILENAME; exit }' /proc/[0-9]*/status 2>/dev/null | cut -d/ -f3)
 if [ -n "$kthread" ]; then bad kernel-thread 4 'kernel thread: it has no memory' "$kthread"; else skip mem.bad.kernel-thread "none is visible"; fi
 "$EBB" mem "$pid" >/dev/full 2>"$WORK/bad.err"
 is mem.full-disk $? 1
+
+# --- a 32-bit program: looked at like the others ---
+if [ -x "$PROGRAMS/tiny32" ]; then
+	start tiny "$PROGRAMS/tiny32"
+	until_true 5 has_line "/proc/${PID[tiny]}/maps" tiny32
+	look tiny "${PID[tiny]}" && is mem.32bit "$(value "$WORK/tiny.json" "[$sums, part('code')['rss_bytes'] > 0]")" '[True, True]'
+	stop tiny KILL
+else
+	skip mem.32bit "no 32-bit compiler"
+fi
 
 # --- without root: one's own, and others' ---
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then

@@ -245,6 +245,7 @@ TEST(report)
 	char *text;
 
 	push(&h, look(0, 10, 100, 1, 5));
+	h.first.footprint.minor_faults = 100;
 	text = table_of(&v);
 	check_has(text, "RSS 110 MiB");
 	check_has(text, "one look");
@@ -255,10 +256,13 @@ TEST(report)
 
 	for (int i = 1; i <= 10; i++)
 		push(&h, look(i, 10, 100 + i, 1, 5));
+	h.last.footprint.minor_faults = 2100;
+	h.last.footprint.major_faults = 7;
 	v.repeated = true;
 	v.kills = &kills;
 	text = table_of(&v);
 	check_has(text, "GROWS: managed heap (.NET) +10 MiB in 10.0s (+1.0 MiB/s), up in 10 of 10 steps");
+	check_has(text, "page faults in this time: 2,000 without a read, 7 that read from disk or swap");
 	check_has(text, "100 MiB left: reached at this process's rate in ≈100 s");
 	check_has(text, "shop[7] was killed for lack of memory 1m00s ago, with 900 MiB: the limit of cgroup /shop");
 	free(text);

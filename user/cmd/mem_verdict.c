@@ -58,6 +58,18 @@ static void foot_growth(const struct mem_view *v, struct report *r)
 			    text_bytes(b, total.by, true), text_duration(c, mem_history_ns(h)));
 }
 
+/* What was read back from disk or swap tells of memory that is too small. */
+static void foot_faults(const struct mem_view *v, struct report *r)
+{
+	const struct footprint *first = &v->history->first.footprint, *last = &v->history->last.footprint;
+	uint64_t major = last->major_faults - first->major_faults;
+	char a[TEXT_BYTES_MAX], b[TEXT_BYTES_MAX];
+
+	if (v->history->looks_cnt > 1 && last->minor_faults >= first->minor_faults && last->major_faults >= first->major_faults)
+		report_foot(r, REPORT_PLAIN, "page faults in this time: %s without a read, %s that read from disk or swap",
+			    text_count(a, last->minor_faults - first->minor_faults), text_count(b, major));
+}
+
 static void descriptors_list(const struct descriptors *d, struct text *ret)
 {
 	bool first = true;
@@ -211,6 +223,7 @@ void mem_report_rest(const struct mem_view *v, struct report *r)
 {
 	foot_heap(v, r);
 	foot_growth(v, r);
+	foot_faults(v, r);
 	foot_descriptors(v, r);
 	foot_threads(v, r);
 	foot_kills(v, r);
