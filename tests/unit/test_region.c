@@ -193,6 +193,19 @@ TEST(stacks)
 	check_text(text, &facts, "aaaaaa");
 }
 
+/* A stack whose guard is no mapping of its own, and the heap of a Go program with stack pointers in it. */
+TEST(stacks_unguarded)
+{
+	static const uint64_t sps[] = { 0xc000010000, 0x7f0000110000 };
+	static const uint8_t nohuge = REGION_FLAG_KNOWN | REGION_FLAG_NOHUGE, flags[] = { nohuge, nohuge, nohuge, REGION_FLAG_KNOWN };
+	struct region_facts facts = { .sp_addrs = sps, .sps_cnt = 2, .flags = flags };
+
+	check_text("c000000000-c004000000 rw-p 00000000 00:00 0\n"
+		   "7f0000100000-7f0000900000 rw-p 00000000 00:00 0\n"
+		   "7f0001000000-7f0001800000 rw-p 00000000 00:00 0\n"
+		   "7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0 [stack]\n", &facts, "aSaS");
+}
+
 TEST(arenas)
 {
 	static const bool marked[] = { true, true, true, false, false };
@@ -327,5 +340,5 @@ TEST(kernel_thread)
 }
 
 TEST_MAIN(TEST_CASE(redis), TEST_CASE(node), TEST_CASE(dotnet), TEST_CASE(python), TEST_CASE(nginx), TEST_CASE(static_program),
-	  TEST_CASE(runtimes), TEST_CASE(names), TEST_CASE(memfd_code), TEST_CASE(stacks), TEST_CASE(arenas), TEST_CASE(v8_code), TEST_CASE(bss),
+	  TEST_CASE(runtimes), TEST_CASE(names), TEST_CASE(memfd_code), TEST_CASE(stacks), TEST_CASE(stacks_unguarded), TEST_CASE(arenas), TEST_CASE(v8_code), TEST_CASE(bss),
 	  TEST_CASE(flags), TEST_CASE(many), TEST_CASE(own), TEST_CASE(kernel_thread))

@@ -277,8 +277,9 @@ static bool is_stack(const struct scene *s, size_t i)
 
 	if (s->kinds[i] != UNDECIDED || !is_writable(map) || is_exec(map) || bytes_of(map) > STACK_BYTES_MAX)
 		return false;
+	/* Go's threads have stacks in its heap, which it places low and may keep from huge pages */
 	if (flags_of(s, i) & REGION_FLAG_NOHUGE)
-		return guarded || pointed;
+		return guarded || (pointed && map->start >= s->half_addr);
 	/* .NET's heap has pieces of the same length behind reserves, but those have no guard's length */
 	return guarded && (pointed || (!s->stacks_marked && bytes_of(map) == s->stack_bytes &&
 				       bytes_of(map - 1) == s->guard_bytes));
