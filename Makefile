@@ -48,7 +48,7 @@ UNIT    := $(patsubst tests/unit/%.c,$(O)/tests/unit/%,$(sort $(wildcard tests/u
 Q       := $(if $(V),,@)
 say      = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-all: $(O)/ebb programs unwind-tools symbol-tools series-tools vm-programs
+all: $(O)/ebb programs unwind-tools symbol-tools series-tools heap-tools vm-programs
 
 $(O)/ebb: $(OBJ) $(O)/.objects
 	$(call say,LINK,$@)
@@ -110,6 +110,7 @@ include tests/programs/programs.mk
 include tests/bench/bench.mk
 include tests/unwind/unwind.mk
 include tests/symbol/symbol.mk
+include tests/heap/heap.mk
 include tests/fuzz/fuzz.mk
 include tests/series/series.mk
 include tests/vm/vm.mk
