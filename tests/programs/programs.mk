@@ -15,6 +15,7 @@ HAVECXX  := $(shell command -v $(CXX))
 PROGRAMS := pairs parts ledger-static server libcache.so libsession.so ledger grow edges mortal forks family deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
 PROGRAMS += mappings plugins plugin-red.so plugin-blue.so plugin-own.so
+PROGRAMS += heaplab heaplab-static heaplab-static-stripped
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)
 PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl mappings-musl unwindlab-musl) $(if $(HAVECXX),newthrow newsites) $(if $(CXX32),tiny32)
 
@@ -73,6 +74,10 @@ $(P)/ledger-musl: tests/programs/ledger.c $(PMAKE)
 	$(call pcc,$(MUSLGCC),-O2 -fomit-frame-pointer -pthread)
 $(P)/mappings-musl: tests/programs/mappings.c $(PMAKE)
 	$(call pcc,$(MUSLGCC),-pthread)
+$(P)/heaplab-static: tests/programs/heaplab.c $(PMAKE)
+	$(call pcc,$(CC) -static,-pthread)
+$(P)/heaplab-static-stripped: $(P)/heaplab-static
+	$(Q)strip -o $@ $<
 $(P)/allocs-stripped: $(P)/allocs
 	$(Q)strip -o $@ $<
 $(P)/allocs-static-stripped: $(P)/allocs-static

@@ -231,7 +231,9 @@ static enum verdict fence(struct walk *w, uint64_t bytes)
 		return !w->p->top && !w->p->is_main && w->now.chunk == w->p->end ? DONE : BAD;
 	if (!w->p->is_main || !w->now.fences++)
 		return w->p->end && w->now.chunk >= w->p->end ? BAD : GO_ON;
-	return w->p->top ? hole_skip(w) : w->now.chunk == w->p->end ? DONE : BAD;
+	if (w->p->top)
+		return hole_skip(w);
+	return w->now.chunk == w->p->end || (w->p->ends_early && !(w->now.chunk & (w->m->page_bytes - 1))) ? DONE : BAD;
 }
 
 static int top_book(struct walk *w, uint64_t bytes)
@@ -244,7 +246,7 @@ static int top_book(struct walk *w, uint64_t bytes)
 	err = pages_count(w, top + TRIM_HEAD_BYTES, top + bytes, &t->top_resident_bytes);
 	if (!err)
 		err = run_extend(w, top, bytes);
-	run_close(w, w->p->is_main);
+	run_close(w, w->p->top_is_brk);
 	if (!err)
 		err = resident_count(w, top + bytes);
 	w->now.chunk = top + bytes;

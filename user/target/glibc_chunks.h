@@ -30,6 +30,8 @@ struct chunk_piece {
 	uint64_t top;		/* 0: it lies in another piece */
 	uint64_t top_bytes_max;
 	bool is_main;
+	bool ends_early;	/* without top: it may end before `end`, at a page */
+	bool top_is_brk;	/* malloc_trim() gives back what is free at the end, too */
 	/* Sorted; those in this piece are looked for. */
 	const uint64_t *fast;
 	size_t fast_cnt;
@@ -50,7 +52,7 @@ enum chunk_problem {
 
 struct chunk_result {
 	enum chunk_problem problem;
-	uint64_t at;			/* where */
+	uint64_t at;			/* where; the end of the piece, if it is believed */
 	uint64_t retries;
 	struct chunk_tally tally;
 };

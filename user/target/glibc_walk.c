@@ -165,31 +165,58 @@ static int piece_walk(struct attempt *a, struct chunk_piece p)
 	return 0;
 }
 
+static uint64_t seen_bytes(const struct heap_arena *r)
+{
+	return r->used_bytes + r->fast_bytes + r->free_bytes + r->top_bytes + r->own_bytes;
+}
+
+/*
+ * What a main arena has in a mapping. glibc maps one of 1 MiB or more whenever brk has no more room; the kernel puts each
+ * below the one before and makes one mapping of them, and of what else is beside them. So: top is in the lowest, which begins
+ * at the first page from which chunks lead on; the older ones are behind it, each with its fences.
+ */
+static int mapped_walk(struct attempt *a, const struct arena_range *range)
+{
+	uint64_t start = range->start, page_bytes = a->run->m->page_bytes, retries;
+	int err;
+
+	while (start <= a->state.top && !arena_is_chain(a->run->m, start, a->state.top))
+		start += page_bytes;
+	if (start > a->state.top)
+		return -EAGAIN;
+	err = piece_walk(a, (struct chunk_piece){ .start = start, .top = a->state.top, .is_main = true });
+	while (!err && a->result.at < range->end && seen_bytes(&a->arena) < a->state.system_bytes) {
+		retries = a->arena.retries;
+		err = piece_walk(a, (struct chunk_piece){ .start = a->result.at, .end = range->end, .is_main = true,
+							  .ends_early = true });
+		if (err == -EAGAIN) {	/* this is something else's: what is missing is counted as unseen */
+			a->arena.retries = retries;
+			return 0;
+		}
+	}
+	return err;
+}
+
 /* The pieces of a main arena: what brk gives, and where brk has no room, the mapping that top lies in. */
 static int main_walk(struct attempt *a)
 {
 	const struct heap_places *places = a->run->places;
 	bool in_brk = arena_top_is_in_brk(places, &a->state);
 	uint64_t base = a->r->sbrk_base_addr ? a->r->sbrk_base_addr : places->brk.start, start = (base + 15) & ~15ull;
-	struct chunk_piece p = { .start = start, .top = a->state.top, .is_main = true };
 	int err = 0;
 
-	if (in_brk) {
+	if (in_brk || (places->brk.end && a->r->sbrk_base_addr)) {
 		a->arena.own_bytes += start - base;
-		return piece_walk(a, p);
+		err = piece_walk(a, (struct chunk_piece){ .start = start, .is_main = true, .top_is_brk = true,
+							  .top = in_brk ? a->state.top : 0, .end = in_brk ? 0 : places->brk.end });
 	}
-	if (places->brk.end && a->r->sbrk_base_addr) {
-		p.top = 0;
-		p.end = places->brk.end;
-		a->arena.own_bytes += start - base;
-		err = piece_walk(a, p);
-	}
-	for (size_t i = 0; !err && i < places->anon_cnt; i++)
-		if (a->state.top >= places->anon[i].start && a->state.top < places->anon[i].end)
-			return piece_walk(a, (struct chunk_piece){ .start = places->anon[i].start, .top = a->state.top,
-								   .is_main = true });
+	if (in_brk || err)
+		return err;
 	a->result = (struct chunk_result){ .problem = CHUNK_ABSENT, .at = a->state.top };
-	return err ? err : -EAGAIN;
+	for (size_t i = 0; i < places->anon_cnt; i++)
+		if (a->state.top >= places->anon[i].start && a->state.top < places->anon[i].end)
+			return mapped_walk(a, &places->anon[i]);
+	return -EAGAIN;
 }
 
 static int other_walk(struct attempt *a)
@@ -247,7 +274,7 @@ static int attempt_run(struct attempt *a)
 	r->changed = !a->fast_sound || a->fast_missed || r->retries ||
 		     memcmp(a->state.bytes, after.bytes, a->state.bytes_cnt) != 0;
 	r->system_bytes = after.system_bytes;
-	seen = r->used_bytes + r->fast_bytes + r->free_bytes + r->top_bytes + r->own_bytes;
+	seen = seen_bytes(r);
 	if (seen > r->system_bytes && !r->changed)	/* these were no chunks, however well they fit */
 		return -EAGAIN;
 	r->unseen_bytes = r->system_bytes > seen ? r->system_bytes - seen : 0;
@@ -440,7 +467,7 @@ int heap_walk_memory(struct heap_memory *m, const struct heap_places *places, st
 	memset(ret, 0, sizeof(*ret));
 	err = arena_rings_find(m, places, &run.rings, &run.rings_cnt, &swapped_bytes);
 	if (!err && !run.rings_cnt) {
-		text_add(&run.why, "no arena of glibc's malloc was found, by the layouts of glibc 2.23 to 2.43");
+		text_add(&run.why, "no arena of glibc's malloc was found, by the layouts of glibc 2.23 to 2.43, or it has not allocated yet");
 		if (swapped_bytes)
 			text_printf(&run.why, "; %s of the data of its files are swapped out and were not looked at",
 				    text_bytes(buf, swapped_bytes, false));
