@@ -46,8 +46,12 @@ agree_blocks() {
 	agree "$1" || return 1
 	is "$1.blocks" "$((W[used] - BASE_BYTES)) $((W[used.cnt] - BASE_CNT))" "${I[bytes]} ${I[blocks]}"
 }
-# What a walk must leave as it is.
+# What a walk must leave as it is. Page table entries are counted one by one: that of a page of zeros is in no other figure.
 state_of() {
+	local start end
+	while read -r start end; do
+		dd if="/proc/$1/pagemap" bs=$(((16#$end - 16#$start) / 512)) skip=$((16#$start / 512)) count=1 iflag=skip_bytes status=none
+	done < <(sed -n 's/^\([0-9a-f]*\)-\([0-9a-f]*\) rw.p .*/\1 \2/p' "/proc/$1/maps") | od -An -v -tx8 -w8 | grep -c '^ [89a-f]'
 	sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 8,10
 	grep -E '^(Rss|Pss_Dirty|Anonymous|Swap):' "/proc/$1/smaps_rollup"
 	grep -E '^(VmPTE|voluntary_ctxt_switches)' "/proc/$1/status"
@@ -153,5 +157,30 @@ else skip musl "there is no musl-gcc here"; fi
 "$WALK" $$ >/dev/null 2>"$WORK/self.err" && ok shell.walks || { not_ok shell.walks "a walk of this shell failed"; show "$WORK/self.err"; }
 "$WALK" 999999999 >/dev/null 2>"$WORK/none.err"
 is none.status $? 1
+
+# redis on glibc's malloc (it is built for jemalloc, which the first libc in the search order takes the place of). Comparable are
+# used_memory: what it holds by malloc_usable_size(), 8 bytes less than each chunk and 16 less than each mapping; and
+# used_memory_rss, which has the files' pages as well. Its allocator_… figures are jemalloc's and say nothing here.
+redis_look() {
+	"${CLI[@]}" info memory | tr -d '\r' >"$WORK/redis.info"
+	look "$1" "${PID[redis]}" || return 1
+	R_USED=$(sed -n 's/^used_memory://p' "$WORK/redis.info") R_RSS=$(sed -n 's/^used_memory_rss://p' "$WORK/redis.info")
+	check "$1.used" "used_memory $R_USED" within $((W[used] - 8 * W[used.cnt] + W[mmapped] - 16 * W[mmapped.cnt])) "$R_USED" "$2"
+	check "$1.rss" "used_memory_rss $R_RSS" within $((W[resident] + W[mmapped])) "$R_RSS" 10
+}
+libc=$(ldconfig -p | sed -n 's/.*libc\.so\.6 .*64.* => //p' | head -n 1)
+if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null || [ -z "$libc" ]; then
+	skip redis "redis-server, redis-cli or libc.so.6 was not found"
+else
+	CLI=(redis-cli -s "$WORK/redis.sock")
+	start redis env LD_PRELOAD="$libc" redis-server --port 0 --unixsocket "$WORK/redis.sock" --save '' --enable-debug-command yes
+	until_true 30 "${CLI[@]}" ping >/dev/null 2>&1
+	"${CLI[@]}" debug populate 500000 key 300 >/dev/null && redis_look redis.full 10
+	"${CLI[@]}" eval "for i=0,499999 do if i%3~=0 then redis.call('del','key:'..i) end end" 0 >/dev/null && redis_look redis.holes 10
+	check redis.holes.free "the holes are not seen" within "$((W[free] + W[fast]))" $((W[system] * 2 / 3)) 10
+	"${CLI[@]}" flushall sync >/dev/null && look redis.flushed "${PID[redis]}"
+	check redis.flushed "what was flushed is not free and resident" within "${W[trim]}" "${W[system]}" 10
+	stop redis TERM
+fi
 
 finish
