@@ -11,6 +11,7 @@
  */
 static const unsigned int bins_offs[] = { 112, 104, 24 };
 
+#define NONCONTIGUOUS	2u		/* in flags */
 #define EMPTY_BINS_MIN	4		/* of 127 */
 #define SIZE_SANE_MAX	(1ull << 47)
 #define DATA_BYTES_MAX	(64ull << 20)	/* of one mapping; those of files that hold an arena have some KiB */
@@ -212,6 +213,7 @@ int arena_state_read(struct heap_memory *m, const struct arena_ring *r, uint64_t
 	if (err)
 		return err;
 	ret->addr = addr;
+	ret->is_contiguous = !(word_at(p) >> 32 & NONCONTIGUOUS);
 	for (size_t i = 0; i < fastbins; i++)
 		ret->fast[i] = word_at(p + r->bins_off - 16 - 8 * (ARENA_FASTBINS - i));
 	ret->top = word_at(p + r->bins_off - 16);

@@ -46,6 +46,7 @@ struct heap_places {
 struct arena_state {
 	uint64_t addr, top, next, system_bytes;
 	uint64_t fast[ARENA_FASTBINS];
+	bool is_contiguous;		/* of a main one: brk has always had room, so that it ends where the sum of all says */
 	unsigned char bytes[ARENA_STATE_MAX];	/* all of it, to see whether it changed */
 	size_t bytes_cnt;
 };

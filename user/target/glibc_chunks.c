@@ -36,6 +36,7 @@ struct walk {
 	size_t ahead;			/* how much to read next */
 	unsigned int tries;		/* from `last` */
 	bool is_older;			/* `older` was tried, too */
+	bool is_top_sure;		/* top was read again when the walk came there */
 	uint64_t retries;
 	enum chunk_problem problem;
 };
@@ -192,6 +193,7 @@ static int read_again(struct walk *w)
 		w->tries = 0;
 	}
 	w->now = w->last;
+	w->is_top_sure = false;
 	w->window = w->window_end = 0;
 	heap_memory_forget(w->m);
 	err = w->p->refresh ? w->p->refresh(w->p->ctx, w->p) : 0;
@@ -269,6 +271,15 @@ static enum verdict head_book(struct walk *w, const unsigned char *head, int *er
 	*err = prev_book(w, prev_is_free);
 	if (*err)
 		return BAD;
+	if (p->top && chunk == p->top && !w->is_top_sure) {
+		/* it may have moved since it was read: then this is a chunk as others are */
+		w->is_top_sure = true;
+		*err = p->refresh ? p->refresh(p->ctx, w->p) : 0;
+		if (*err)
+			return BAD;
+		limit = p->top ? p->top : p->end;
+		w->is_top_sure = chunk == p->top;
+	}
 	if (p->top && chunk == p->top) {
 		if (bytes < CHUNK_HEAD_BYTES || bytes & 8 || (p->end && bytes != p->end - chunk) || bytes > p->top_bytes_max)
 			return BAD;

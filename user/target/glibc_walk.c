@@ -86,6 +86,17 @@ static int cache_found(void *ctx, uint64_t addr, uint64_t bytes, const unsigned 
 	return 0;
 }
 
+static uint64_t brk_start(const struct attempt *a)
+{
+	return a->r->sbrk_base_addr ? a->r->sbrk_base_addr : a->run->places->brk.start;
+}
+
+/* Where top ends: what others take by sbrk() counts as the arena's. 0: not known. */
+static uint64_t brk_end(const struct attempt *a, const struct arena_state *s)
+{
+	return s->is_contiguous ? brk_start(a) + s->system_bytes : 0;
+}
+
 static int piece_refresh(void *ctx, struct chunk_piece *p)
 {
 	struct attempt *a = ctx;
@@ -104,6 +115,8 @@ static int piece_refresh(void *ctx, struct chunk_piece *p)
 			return -EAGAIN;
 	}
 	if (p->top) {
+		if (p->top_is_brk)
+			p->end = brk_end(a, &s);
 		p->top = s.top;
 		p->top_bytes_max = s.system_bytes;
 		if (s.top < p->start)
@@ -202,13 +215,14 @@ static int main_walk(struct attempt *a)
 {
 	const struct heap_places *places = a->run->places;
 	bool in_brk = arena_top_is_in_brk(places, &a->state);
-	uint64_t base = a->r->sbrk_base_addr ? a->r->sbrk_base_addr : places->brk.start, start = (base + 15) & ~15ull;
+	uint64_t base = brk_start(a), start = (base + 15) & ~15ull;
 	int err = 0;
 
 	if (in_brk || (places->brk.end && a->r->sbrk_base_addr)) {
 		a->arena.own_bytes += start - base;
 		err = piece_walk(a, (struct chunk_piece){ .start = start, .is_main = true, .top_is_brk = true,
-							  .top = in_brk ? a->state.top : 0, .end = in_brk ? 0 : places->brk.end });
+							  .top = in_brk ? a->state.top : 0,
+							  .end = in_brk ? brk_end(a, &a->state) : places->brk.end });
 	}
 	if (in_brk || err)
 		return err;
