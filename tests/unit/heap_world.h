@@ -70,11 +70,16 @@ static inline uint64_t peek(struct world *w, uint64_t addr)
 
 static inline ssize_t world_pages(void *ctx, uint64_t addr, uint64_t *ret_words, size_t cnt)
 {
-	for (size_t i = 0; i < cnt; i++) {
-		struct region *r = region_of(ctx, addr + i * PAGE);
+	struct world *w = ctx;
 
-		ret_words[i] = r ? r->words[(addr + i * PAGE - r->addr) / PAGE] : 0;
-	}
+	memset(ret_words, 0, cnt * sizeof(*ret_words));
+	for (int i = 0; i < REGIONS; i++)
+		for (size_t k = 0; k < REGION_PAGES; k++) {
+			uint64_t page = w->regions[i].addr + k * PAGE;
+
+			if (page >= addr && page - addr < cnt * PAGE)
+				ret_words[(page - addr) / PAGE] = w->regions[i].words[k];
+		}
 	return cnt;
 }
 

@@ -354,12 +354,19 @@ struct fast_list {
 /* One list; -ECANCELED: it is not what it should be, or as many as may be kept are there. */
 static int fast_follow(struct heap_memory *m, struct fast_list *l, uint64_t addr, uint64_t bytes)
 {
-	while (addr) {
+	/* Brent's way to see a circle: the place that was remembered last comes again */
+	uint64_t remembered = 0, steps = 0, until = 1;
+
+	for (; addr; steps++) {
 		uint64_t chunk[3];
 		int err;
 
-		if (l->cnt == l->max)
+		if (l->cnt == l->max || addr == remembered)
 			return -ECANCELED;
+		if (steps == until) {
+			remembered = addr;
+			until *= 2;
+		}
 		if (l->cnt == l->size) {
 			size_t size = l->size ? 2 * l->size : 256;
 			uint64_t *more = realloc(l->addrs, size * sizeof(*more));

@@ -262,6 +262,11 @@ static bool is_unused(const struct attempt *a)
 	return a->state.top - a->state.addr < arena_state_bytes(a->r);
 }
 
+static size_t fast_max(const struct arena_state *s)
+{
+	return s->system_bytes / CHUNK_BYTES_MIN < FAST_MAX ? s->system_bytes / CHUNK_BYTES_MIN : FAST_MAX;
+}
+
 static int attempt_run(struct attempt *a)
 {
 	struct heap_memory *m = a->run->m;
@@ -278,7 +283,7 @@ static int attempt_run(struct attempt *a)
 		r->tiles = true;
 		return 0;
 	}
-	err = arena_fast_read(m, &a->state, FAST_MAX, &a->fast, &a->fast_cnt, &a->fast_sound);
+	err = arena_fast_read(m, &a->state, fast_max(&a->state), &a->fast, &a->fast_cnt, &a->fast_sound);
 	if (!err)
 		err = r->is_main ? main_walk(a) : other_walk(a);
 	if (!err)
