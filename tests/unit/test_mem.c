@@ -306,24 +306,37 @@ TEST(unknown)
 	mem_history_clear(&h);
 }
 
-/* The place of the heap's walk. */
+/* What a walk of malloc's heap found, and what it did not. */
 TEST(heap)
 {
 	struct target t = { .pid = 42, .comm = (char *)"x" };
 	struct mem_history h = { 0 };
-	struct mem_view v = { .target = &t, .history = &h, .kills = &no_kills, .top = 5 };
+	struct mem_heap heap = { .walk = { .arenas_cnt = 3, .tiles = true, .changed = true, .has_mmapped = true, .mmapped_cnt = 1,
+		.mmapped_bytes = 9 * MIB, .sum = { .used_bytes = 5 * MIB, .used_cnt = 12, .free_bytes = 70 * MIB, .fast_bytes = MIB,
+		.cached_bytes = MIB, .largest_free_bytes = 8 * MIB, .top_bytes = 4 * MIB, .trim_bytes = 69 * MIB } } };
+	struct mem_view v = { .target = &t, .history = &h, .kills = &no_kills, .heap = &heap, .top = 5 };
 	struct mem_look l = look(0, 10, 100, 1, 5);
 	char *text;
 
-	l.heap = (struct mem_heap){ .tried = true, .arenas_cnt = 3, .used_bytes = 5 * MIB, .free_bytes = 70 * MIB, .returnable_bytes = 69 * MIB };
 	push(&h, l);
 	text = table_of(&v);
+	check_has(text, "inside glibc's heap (3 arenas, approximate: walked while it was busy): 5.0 MiB in use in 12 blocks");
+	check_has(text, "70 MiB in bins (the largest piece 8.0 MiB), 2.0 MiB in caches, 4.0 MiB at the top; 9.0 MiB in large blocks");
 	check_has(text, "malloc_trim() could return 69 MiB");
 	free(text);
-	h.last.heap.why_not = "its chunks do not tile";
+	heap.walk.tiles = false;
+	heap.walk.why = (char *)"its chunks do not tile";
 	text = table_of(&v);
 	check_has(text, "inside glibc's heap: not known, its chunks do not tile");
 	CHECK(!strstr(text, "malloc_trim"));
+	free(text);
+	heap.err = -ETIME;
+	text = table_of(&v);
+	check_has(text, "inside glibc's heap: it could not be walked");
+	free(text);
+	v.heap = NULL;
+	text = table_of(&v);
+	CHECK(!strstr(text, "glibc"));
 	free(text);
 	mem_history_clear(&h);
 }

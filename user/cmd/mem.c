@@ -28,6 +28,7 @@
 #define LOOKS		12
 #define INTERVAL_MAX_NS	(5 * NS_PER_S)
 #define INTERVAL_MIN_NS	(NS_PER_S / 10)
+#define WALK_TIME_MS	5000	/* of glibc's heap: about 12 GB */
 
 struct mem_args {
 	const char *pid;
@@ -83,6 +84,8 @@ struct mem_run {
 	struct target *target;
 	struct mem_history history;
 	struct pressure_kills kills;
+	struct mem_heap heap;
+	bool walked;
 	struct sink sink;
 	int signal_fd;
 	bool repeated, ended, execed;
@@ -99,7 +102,7 @@ static uint64_t now_ns(void)
 static struct mem_view view_of(const struct mem_run *run)
 {
 	return (struct mem_view){
-		.target = run->target, .history = &run->history, .kills = &run->kills, .top = run->args->top,
+		.target = run->target, .history = &run->history, .kills = &run->kills, .heap = run->walked ? &run->heap : NULL, .top = run->args->top,
 		.verbose = run->args->verbose, .repeated = run->repeated, .ended = run->ended, .execed = run->execed,
 	};
 }
@@ -129,8 +132,17 @@ static int show(struct mem_run *run, bool last)
 	return err;
 }
 
+/* What malloc has inside. It takes longer than all else, so of many looks the last one has it. */
+static void walk(struct mem_run *run)
+{
+	const struct heap_walk_options opt = { .time_ms = WALK_TIME_MS, .data_bytes = HEAP_WALK_DATA_BYTES };
+
+	run->heap.err = heap_walk(run->target, &opt, &run->heap.walk);
+	run->walked = true;
+}
+
 /* One look into the history. -ESRCH: the process has ended, which after the first look is no error. */
-static int look(struct mem_run *run)
+static int look(struct mem_run *run, bool last)
 {
 	struct mem_look l;
 	int err = mem_look_read(run->target, &l);
@@ -143,6 +155,8 @@ static int look(struct mem_run *run)
 		run->execed = true;
 	}
 	mem_history_push(&run->history, &l);
+	if (last && !run->execed)	/* the target's memory is that of the program which it was opened as */
+		walk(run);
 	return 0;
 }
 
@@ -200,7 +214,7 @@ static int watch(struct mem_run *run)
 		if (run->ended)
 			return 0;
 		last |= wake == WAKE_SIGNAL;
-		err = look(run);
+		err = look(run, last);
 		run->ended = err == -ESRCH;
 		if (run->ended)
 			return 0;
@@ -214,7 +228,7 @@ static int watch(struct mem_run *run)
 
 static int first_look(struct mem_run *run)
 {
-	int err = look(run), pid = run->target->pid;
+	int err = look(run, !run->repeated), pid = run->target->pid;
 
 	if (!err)
 		err = pressure_kills_read(run->history.last.pressure.cgroup.path, run->target->comm, &run->kills);
@@ -279,6 +293,8 @@ static int run_mem(const struct mem_args *args, const char *who)
 		close(run.signal_fd);
 	mem_history_clear(&run.history);
 	pressure_kills_free(&run.kills);
+	if (run.walked && !run.heap.err)
+		heap_walk_free(&run.heap.walk);
 	target_free(run.target);
 	return code;
 }

@@ -95,18 +95,23 @@ static void write_kernel(struct json *j, const struct footprint *f)
 
 static void write_heap(struct json *j, const struct mem_heap *h)
 {
-	if (!h->tried || h->why_not) {
+	const struct heap_arena *s = h ? &h->walk.sum : NULL;
+
+	if (!h || h->err || !h->walk.tiles) {
 		json_null(j, "glibc_heap");
 		return;
 	}
 	json_object(j, "glibc_heap");
-	json_u64(j, "arenas", h->arenas_cnt);
-	json_u64(j, "used_bytes", h->used_bytes);
-	json_u64(j, "free_bytes", h->free_bytes);
-	json_u64(j, "tcache_bytes", h->tcache_bytes);
-	json_u64(j, "top_bytes", h->top_bytes);
-	json_u64(j, "largest_free_bytes", h->largest_free_bytes);
-	json_u64(j, "returnable_bytes", h->returnable_bytes);
+	json_u64(j, "arenas", h->walk.arenas_cnt);
+	json_bool(j, "approximate", h->walk.changed);
+	json_u64(j, "system_bytes", s->system_bytes);
+	json_u64(j, "used_bytes", s->used_bytes);
+	json_u64(j, "used_blocks", s->used_cnt);
+	json_u64(j, "free_bytes", s->free_bytes);
+	json_u64(j, "cached_bytes", s->cached_bytes + s->fast_bytes);
+	json_u64(j, "top_bytes", s->top_bytes);
+	json_u64(j, "largest_free_bytes", s->largest_free_bytes);
+	json_u64(j, "returnable_bytes", s->trim_bytes);
 	json_object_end(j);
 }
 
@@ -256,7 +261,7 @@ int mem_json_write(FILE *out, const struct mem_view *v)
 		json_string(&j, NULL, region_kind_name(growing[i]));
 	json_list_end(&j);
 	write_kernel(&j, &h->last.footprint);
-	write_heap(&j, &h->last.heap);
+	write_heap(&j, v->heap);
 	write_descriptors(&j, v);
 	write_threads(&j, v);
 	write_pressure(&j, v);

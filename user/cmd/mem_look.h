@@ -14,23 +14,10 @@
 
 struct target;
 
-/* What a walk of glibc's heap found. Nothing is walked yet in this build: `tried` stays false. */
-struct mem_heap {
-	bool tried;
-	const char *why_not;		/* it is not to be believed, and why; constant; NULL = it is */
-	size_t arenas_cnt;
-	uint64_t used_bytes;		/* in blocks that are in use */
-	uint64_t free_bytes;		/* in blocks that are not: bins, fastbins, top */
-	uint64_t tcache_bytes;		/* of free_bytes: kept by threads */
-	uint64_t top_bytes, largest_free_bytes;
-	uint64_t returnable_bytes;	/* whole pages that are free and still resident: what malloc_trim() could give back */
-};
-
 struct mem_look {
 	uint64_t time_ns;		/* CLOCK_MONOTONIC */
 	uint64_t took_ns;
 	struct footprint footprint;
-	struct mem_heap heap;
 	struct descriptors descriptors;
 	int descriptors_err;		/* 0, or why they are not known */
 	struct thread_names threads;

@@ -8,14 +8,22 @@
 #include <stdio.h>
 
 #include "cmd/mem_look.h"
+#include "target/glibc_heap.h"
 
 struct report;
 struct target;
+
+/* A walk of glibc's heap. */
+struct mem_heap {
+	int err;		/* it could not be walked: a negative errno */
+	struct heap_walk walk;
+};
 
 struct mem_view {
 	const struct target *target;
 	const struct mem_history *history;	/* at least one look */
 	const struct pressure_kills *kills;
+	const struct mem_heap *heap;		/* NULL = not walked in this look */
 	uint64_t top;
 	bool verbose;
 	bool repeated;		/* it is looked at again and again, or was */

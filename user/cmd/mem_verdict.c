@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -14,22 +15,36 @@
 #define THREAD_NAMES_SHOWN	4
 #define KILLS_SHOWN		3
 
+static void heap_figures(const struct heap_walk *w, struct report *r)
+{
+	char used[TEXT_BYTES_MAX], cnt[TEXT_BYTES_MAX], bins[TEXT_BYTES_MAX], cached[TEXT_BYTES_MAX], top[TEXT_BYTES_MAX];
+	char largest[TEXT_BYTES_MAX], trim[TEXT_BYTES_MAX], mapped[96] = "", big[TEXT_BYTES_MAX];
+	const struct heap_arena *s = &w->sum;
+
+	if (w->has_mmapped && w->mmapped_cnt)
+		snprintf(mapped, sizeof(mapped), "; %s in large blocks with mappings of their own", text_bytes(big, w->mmapped_bytes, false));
+	report_foot(r, REPORT_PLAIN, "inside glibc's heap (%zu arena%s%s): %s in use in %s blocks; free: %s in bins (the largest piece %s), "
+		    "%s in caches, %s at the top%s", w->arenas_cnt, w->arenas_cnt == 1 ? "" : "s",
+		    w->changed ? ", approximate: walked while it was busy" : "", text_bytes(used, s->used_bytes, false),
+		    text_count(cnt, s->used_cnt), text_bytes(bins, s->free_bytes, false), text_bytes(largest, s->largest_free_bytes, false),
+		    text_bytes(cached, s->cached_bytes + s->fast_bytes, false), text_bytes(top, s->top_bytes, false), mapped);
+	report_foot(r, s->trim_bytes > s->resident_bytes / 4 ? REPORT_WARN : REPORT_PLAIN,
+		    "whole free pages that are still resident: malloc_trim() could return %s", text_bytes(trim, s->trim_bytes, false));
+}
+
 static void foot_heap(const struct mem_view *v, struct report *r)
 {
-	const struct mem_heap *heap = &v->history->last.heap;
-	char a[TEXT_BYTES_MAX], b[TEXT_BYTES_MAX], c[TEXT_BYTES_MAX], d[TEXT_BYTES_MAX];
+	const struct heap_walk *w;
 
-	if (!heap->tried)
+	if (!v->heap)
 		return;
-	if (heap->why_not) {
-		report_foot(r, REPORT_DIM, "inside glibc's heap: not known, %s", heap->why_not);
-		return;
-	}
-	report_foot(r, REPORT_PLAIN, "inside glibc's heap (approximate, walked live, %zu arenas): in use %s, free %s (the largest piece %s)",
-		    heap->arenas_cnt, text_bytes(a, heap->used_bytes, false), text_bytes(b, heap->free_bytes, false),
-		    text_bytes(c, heap->largest_free_bytes, false));
-	report_foot(r, REPORT_PLAIN, "whole free pages that are still resident: malloc_trim() could return %s",
-		    text_bytes(d, heap->returnable_bytes, false));
+	w = &v->heap->walk;
+	if (v->heap->err)
+		report_foot(r, REPORT_DIM, "inside glibc's heap: it could not be walked: %s", strerror(-v->heap->err));
+	else if (!w->tiles)
+		report_foot(r, REPORT_DIM, "inside glibc's heap: not known, %s", w->why ? w->why : "it could not be walked");
+	else
+		heap_figures(w, r);
 }
 
 static void foot_growth(const struct mem_view *v, struct report *r)

@@ -130,14 +130,15 @@ static bool is_self(pid_t pid)
 	return pid == getpid() || syscall(SYS_tgkill, getpid(), pid, 0) == 0;
 }
 
-/* What `target_open_plain` does not read is not looked at, but whether it could be. */
-static int target_check_access(const struct target *t)
+/* Of what `target_open_plain` does not read only whether it could be. */
+static int target_check_access(struct target *t)
 {
 	int fd = openat(t->proc_fd, "smaps", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
 	close(fd);
+	t->mem_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 
