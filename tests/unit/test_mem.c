@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/mem_report.h"
 #include "output/output.h"
@@ -82,6 +83,67 @@ TEST(events)
 	CHECK_EQ(n, 4);
 	CHECK(!pressure_event_parse("oom_kill_disable 0\nunder_oom 0\n", "oom_kill", &n));
 	CHECK(!pressure_event_parse("", "oom_kill", &n));
+}
+
+static void put(const char *dir, const char *name, const char *value)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	if (!f || fputs(value, f) < 0 || fclose(f))
+		abort();
+}
+
+static void drop(const char *dir, const char *const *names)
+{
+	char path[128];
+
+	for (; *names; names++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, *names);
+		unlink(path);
+	}
+	rmdir(dir);
+}
+
+TEST(cgroup_files)
+{
+	static const char *const names[] = { "memory.current", "memory.swap.current", "memory.swap.max", "memory.events", "memory.pressure",
+					     "memory.usage_in_bytes", "memory.oom_control", NULL };
+	struct pressure p = { .is_v2 = true, .swap_used_bytes = UINT64_MAX, .swap_limit_bytes = UINT64_MAX };
+	char dir[] = "/tmp/ebb-mem-XXXXXX";
+
+	if (!mkdtemp(dir))
+		abort();
+	/* nothing there: nothing known */
+	pressure_cgroup_look(dir, &p);
+	CHECK(!p.has_events && !p.own.known && !p.used_bytes);
+	CHECK_EQ(p.swap_used_bytes, UINT64_MAX);
+	put(dir, "memory.current", "1048576\n");
+	put(dir, "memory.swap.current", "4096\n");
+	put(dir, "memory.swap.max", "max\n");
+	put(dir, "memory.events", "low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n");
+	put(dir, "memory.pressure", "some avg10=12.50 avg60=1.00 avg300=0.00 total=5\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=2\n");
+	pressure_cgroup_look(dir, &p);
+	CHECK_EQ(p.used_bytes, MIB);
+	CHECK_EQ(p.swap_used_bytes, 4096);
+	CHECK_EQ(p.swap_limit_bytes, UINT64_MAX);
+	CHECK(p.has_events);
+	CHECK_EQ(p.oom_kills_cnt, 2);
+	CHECK_EQ(p.ooms_cnt, 3);
+	CHECK_EQ(p.max_cnt, 9);
+	CHECK(p.own.known);
+	CHECK_EQ(p.own.some_avg10 * 10, 125);
+	/* version 1 has other names, and no PSI */
+	put(dir, "memory.usage_in_bytes", "2097152\n");
+	put(dir, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n");
+	p = (struct pressure){ .is_v2 = false };
+	pressure_cgroup_look(dir, &p);
+	CHECK_EQ(p.used_bytes, 2 * MIB);
+	CHECK_EQ(p.oom_kills_cnt, 5);
+	CHECK(!p.own.known);
+	drop(dir, names);
 }
 
 static void kill_drop(struct pressure_kill *k)
@@ -341,5 +403,5 @@ TEST(heap)
 	mem_history_clear(&h);
 }
 
-TEST_MAIN(TEST_CASE(descriptor_kinds), TEST_CASE(limits), TEST_CASE(thread_names), TEST_CASE(stalls), TEST_CASE(events), TEST_CASE(kills),
+TEST_MAIN(TEST_CASE(descriptor_kinds), TEST_CASE(limits), TEST_CASE(thread_names), TEST_CASE(stalls), TEST_CASE(events), TEST_CASE(cgroup_files), TEST_CASE(kills),
 	  TEST_CASE(growth), TEST_CASE(growing), TEST_CASE(counts), TEST_CASE(report), TEST_CASE(unknown), TEST_CASE(heap))

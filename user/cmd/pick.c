@@ -51,7 +51,7 @@ int pick_problem(const char *command, pid_t pid, enum target_problem problem, pi
 		log_error(err, "process %d is a 32-bit program: only 64-bit ones can be traced", (int)pid);
 		return EXIT_STOPPED;
 	case TARGET_SELF:
-		log_error(err, "%d is ebb itself: every allocation of its own would make another", (int)pid);
+		log_error(err, "%d is ebb itself: what it does for a look would be part of what it sees", (int)pid);
 		return EXIT_USAGE;
 	case TARGET_THREAD:
 		log_error(err, "%d is a thread of process %d; try: sudo ebb %s %d", (int)pid, (int)tgid, command,

@@ -221,7 +221,7 @@ static char *cgroup_dir(const struct cgroup_mount *m, const char *path)
 	return dir.str;
 }
 
-static void cgroup_look(const char *dir, struct pressure *p)
+void pressure_cgroup_look(const char *dir, struct pressure *p)
 {
 	struct text text = { 0 };
 
@@ -258,7 +258,7 @@ static int cgroup_read(const struct target *t, struct pressure *p)
 		limited = cgroup_dir(&m, p->cgroup.limited);
 	}
 	if (dir)
-		cgroup_look(dir, p);
+		pressure_cgroup_look(dir, p);
 	if (limited)
 		p->limited_used_bytes = cgroup_number(limited, p->is_v2 ? "memory.current" : "memory.usage_in_bytes", 0);
 	free(dir);

@@ -59,6 +59,8 @@ bool pressure_event_parse(const char *text, const char *key, uint64_t *ret);
 /* One record of /dev/kmsg. True: it says that a process was killed, and *ret is that; the caller frees its strings. */
 bool pressure_kill_parse(const char *record, uint64_t now_us, struct pressure_kill *ret);
 
+/* What the files in the directory of a cgroup say: its use, swap, kills and PSI. p->is_v2 says which files there are. */
+void pressure_cgroup_look(const char *dir, struct pressure *p);
 /* What cannot be seen is left out. -ESRCH, -ENOMEM. */
 int pressure_read(const struct target *t, struct pressure *ret);
 void pressure_free(struct pressure *p);
