@@ -78,6 +78,11 @@ one_thread largecache GLIBC_TUNABLES=glibc.malloc.tcache_count=5000 "$PROGRAMS/h
 # Several arenas, with several heaps each; blocks of one arena in the cache of another's thread; threads that are gone.
 lab arenas "$PROGRAMS/heaplab" && do_all "threads 3" && base && {
 	do_all "fill 90000 1600 30" && agree_blocks arenas.full
+	# What people get of it.
+	"$EBB" mem "${PID[lab]}" -f json >"$WORK/mem.json" 2>"$WORK/mem.err"
+	is arenas.mem "$(python3 -c 'import json, sys; h = json.load(open(sys.argv[1]))["glibc_heap"]
+print(*(h[k] for k in "arenas used_bytes used_blocks free_bytes cached_bytes top_bytes returnable_bytes".split()))' "$WORK/mem.json")" \
+		"${W[arenas]} ${W[used]} ${W[used.cnt]} ${W[free]} $((W[cached] + W[fast])) ${W[top]} ${W[trim]}"
 	check arenas.count "not 4 arenas, or not several heaps" test "${W[arenas]}" = 4 -a "${W[heaps]}" -gt 5
 	do_all cross && agree_blocks arenas.cross
 	check arenas.cached "nothing is cached: this proves nothing" test "${W[cached.cnt]}" -gt 100
