@@ -27,9 +27,9 @@
 #include "source/ports_look.h"
 #include "source/ports_owners.h"
 #include "source/ports_settings.h"
-#include "source/ports_unwind.h"
 #include "source/stacks.h"
 #include "source/ticks.h"
+#include "source/unwind_many.h"
 #include "target/peer.h"
 
 #define LOOK_NS		900000000ull	/* between two looks: a little less than the session's second */
@@ -47,7 +47,7 @@ struct source {
 	struct bpf_link *binds[4];
 	struct ports_shared *state;
 	struct unwinder unwinder;
-	struct ports_unwind unwind;
+	struct unwind_many unwind;
 	struct ticks ticks;
 	struct stacks stacks;
 	struct unwinder_settings stacks_settings;
@@ -89,7 +89,7 @@ static int sizes_fill(struct source *s, const struct ports_settings *set)
 	bpf_map__set_max_entries(skel->maps.ports_sockets, flows * 4);
 	/* each process has its libraries elsewhere, so its stacks are its own; they stay when it has ended */
 	s->stacks_settings = (struct unwinder_settings){
-		.stacks_max = flows * 4, .processes_max = PORTS_UNWIND_MAX, .mappings_max = PORTS_UNWIND_MAX * 64,
+		.stacks_max = flows * 4, .processes_max = UNWIND_MANY_MAX, .mappings_max = UNWIND_MANY_MAX * 64,
 		.rows_max_bytes = s->options.max_memory_bytes / 4,
 	};
 	UNWINDER_CONSTANTS(skel, &s->stacks_settings);
@@ -128,7 +128,7 @@ static int on_owner(struct source *s, const struct ports_owner_event *e)
 	int netns = ports_netns_find(s->options.model, e->netns);
 
 	s->unseen |= netns < 0 || !s->options.model->netns[netns].visited;
-	return ports_owners_add(&s->owners, e) ?: ports_unwind_add(&s->unwind, e->index);
+	return ports_owners_add(&s->owners, e) ?: unwind_many_add(&s->unwind, e->index);
 }
 
 static int on_ports_event(void *ctx, void *data, size_t size)
@@ -159,7 +159,8 @@ static int open_maps(struct source *s)
 	err = unwinder_open(&s->unwinder, skel->obj, &s->stacks_settings, s->ctx.worker);
 	if (err)
 		return err;
-	s->unwind = (struct ports_unwind){ .unwinder = &s->unwinder, .owners = &s->owners, .worker = s->ctx.worker,
+	s->unwind = (struct unwind_many){ .unwinder = &s->unwinder, .who = ports_owners_who, .owners = &s->owners,
+					  .worker = s->ctx.worker,
 					  .names_worker = s->ctx.names_worker };
 	s->state->next_flow = s->state->next_owner = PORTS_NONE + 1;
 	err = ticks_open(&s->ticks, bpf_program__fd(skel->progs.ports_clock), &s->state->clock);
@@ -214,7 +215,7 @@ static struct source *ports_close(struct source *s)
 		bpf_link__destroy(s->binds[i]);
 	if (s->state)
 		munmap(s->state, sizeof(*s->state));
-	ports_unwind_close(&s->unwind);
+	unwind_many_close(&s->unwind);
 	unwinder_close(&s->unwinder);
 	ports_bpf__destroy(s->skel);
 	free(s);
@@ -534,7 +535,7 @@ static int ports_on_event(struct source *s)
 	if (err >= 0)
 		err = s->err ? s->err : s->stacks.err;
 	if (!err)
-		err = ports_unwind_work(&s->unwind);
+		err = unwind_many_work(&s->unwind);
 	if (!err)
 		err = look_names(s);
 	if (err)

@@ -161,3 +161,14 @@ bool ports_owners_is_same(const struct ports_owners *o, uint32_t process, const 
 			       !strcmp(t->exe, o->model->owners[process].exe);
 	return false;
 }
+
+void ports_owners_who(const void *owners, uint32_t owner, struct unwind_many_who *ret)
+{
+	const struct ports_owners *o = owners;
+	const struct ports_owners_entry *e = &o->list[owner];
+
+	*ret = (struct unwind_many_who){
+		.pid = e->owner < 0 ? 0 : o->model->owners[e->owner].pid, .start_ticks = e->start_ticks,
+		.id = { .pid = e->key.tgid, .exec_id = e->key.exec_id, .start_ns = e->key.start_ns },
+	};
+}

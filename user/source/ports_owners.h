@@ -9,6 +9,7 @@
 #include "abi.h"
 #include "profile/ports.h"
 #include "profile/profile.h"
+#include "source/unwind_many.h"
 #include "target/target.h"
 
 struct ports_owners_entry {
@@ -46,5 +47,7 @@ void ports_owners_look(struct ports_owners *o, const struct ports_owner_use *use
 bool ports_owners_is(const struct ports_owners *o, uint32_t owner, pid_t pid, uint64_t start_ticks);
 /* Whether a process of the profile is still the one that it was. */
 bool ports_owners_is_same(const struct ports_owners *o, uint32_t process, const struct target *t);
+/* For unwind_many. owners: a struct ports_owners; owner: the kernel's index. */
+void ports_owners_who(const void *owners, uint32_t owner, struct unwind_many_who *ret);
 
 #endif

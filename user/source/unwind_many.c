@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "source/ports_unwind.h"
+#include "source/unwind_many.h"
 #include "target/peer.h"
 
 #define WORK_MAX	8	/* processes a call: some milliseconds each */
@@ -19,51 +19,49 @@ static uint64_t now_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-void ports_unwind_close(struct ports_unwind *u)
+void unwind_many_close(struct unwind_many *u)
 {
 	free(u->waiting);
 	u->waiting = NULL;
 	u->waiting_cnt = u->waiting_size = 0;
 }
 
-int ports_unwind_add(struct ports_unwind *u, uint32_t owner)
+int unwind_many_add(struct unwind_many *u, uint32_t owner)
 {
 	if (u->waiting_cnt == u->waiting_size) {
 		size_t size = u->waiting_size ? u->waiting_size * 2 : 64;
-		struct ports_unwind_waiting *list = realloc(u->waiting, size * sizeof(*list));
+		struct unwind_many_waiting *list = realloc(u->waiting, size * sizeof(*list));
 
 		if (!list)
 			return -ENOMEM;
 		u->waiting = list;
 		u->waiting_size = size;
 	}
-	u->waiting[u->waiting_cnt++] = (struct ports_unwind_waiting){ .owner = owner };
+	u->waiting[u->waiting_cnt++] = (struct unwind_many_waiting){ .owner = owner };
 	return 0;
 }
 
-/* Its number among the processes that we see, 0 when it has none or has ended. */
-static int owner_pid(const struct ports_unwind *u, uint32_t owner)
+/* Who it is; false when it has none of our numbers or has ended. */
+static bool owner_who(const struct unwind_many *u, uint32_t owner, struct unwind_many_who *ret)
 {
-	const struct ports_owners_entry *e = &u->owners->list[owner];
-	int pid = e->owner < 0 ? 0 : u->owners->model->owners[e->owner].pid;
-
-	return pid && peer_is_alive(pid, e->start_ticks) ? pid : 0;
+	u->who(u->owners, owner, ret);
+	return ret->pid && peer_is_alive(ret->pid, ret->start_ticks);
 }
 
 /* A process by its owner. -ESRCH: it has ended, or may not be read. -ENOMEM. */
-static int owner_open(const struct ports_unwind *u, uint32_t owner, struct target **ret)
+static int owner_open(const struct unwind_many *u, uint32_t owner, struct unwind_many_who *who, struct target **ret)
 {
-	int pid = owner_pid(u, owner), err;
 	enum target_problem problem;
 	struct target *t;
 	pid_t tgid;
+	int err;
 
-	if (!pid)
+	if (!owner_who(u, owner, who))
 		return -ESRCH;
-	err = target_open(pid, u->names_worker, &t, &problem, &tgid);
+	err = target_open(who->pid, u->names_worker, &t, &problem, &tgid);
 	if (err)
 		return err == -ENOMEM ? err : -ESRCH;
-	if (t->start_ticks != u->owners->list[owner].start_ticks) {
+	if (t->start_ticks != who->start_ticks) {
 		target_free(t);
 		return -ESRCH;
 	}
@@ -72,10 +70,11 @@ static int owner_open(const struct ports_unwind *u, uint32_t owner, struct targe
 }
 
 /* Lets the worker begin with its files. */
-static int owner_prepare(const struct ports_unwind *u, uint32_t owner)
+static int owner_prepare(const struct unwind_many *u, uint32_t owner)
 {
+	struct unwind_many_who who;
 	struct target *t;
-	int err = owner_open(u, owner, &t);
+	int err = owner_open(u, owner, &who, &t);
 
 	if (err)
 		return err;
@@ -85,36 +84,35 @@ static int owner_prepare(const struct ports_unwind *u, uint32_t owner)
 }
 
 /* Tables of a process as its mappings are now. */
-static int owner_set(struct ports_unwind *u, uint32_t owner)
+static int owner_set(struct unwind_many *u, uint32_t owner)
 {
-	const struct ports_owners_entry *e = &u->owners->list[owner];
-	const struct unwind_identity id = {
-		.pid = e->key.tgid, .exec_id = e->key.exec_id, .start_ns = e->key.start_ns,
-	};
+	struct unwind_many_who who;
 	struct target *t;
-	int err = owner_open(u, owner, &t);
+	int err = owner_open(u, owner, &who, &t);
 
 	if (err)
 		return err;
-	err = unwind_tables_set(u->unwinder->tables, &id, t);
+	err = unwind_tables_set(u->unwinder->tables, &who.id, t);
 	if (err)
 		log_debug("unwind rows of process %d: %s", (int)t->pid, strerror(-err));
 	target_free(t);
 	return err;
 }
 
-static void drop_ended(struct ports_unwind *u)
+static void drop_ended(struct unwind_many *u)
 {
+	struct unwind_many_who who;
+
 	for (uint32_t i = 0; i < u->placed_cnt; i++) {
-		if (owner_pid(u, u->placed[i]))
+		if (owner_who(u, u->placed[i], &who))
 			continue;
-		unwind_tables_drop(u->unwinder->tables, u->owners->list[u->placed[i]].key.tgid);
+		unwind_tables_drop(u->unwinder->tables, who.id.pid);
 		u->placed[i--] = u->placed[--u->placed_cnt];
 	}
 }
 
 /* Who has mapped something new is not known, so all are asked, some at a time. */
-static int renew(struct ports_unwind *u)
+static int renew(struct unwind_many *u)
 {
 	int err = 0;
 
@@ -130,7 +128,7 @@ static int renew(struct ports_unwind *u)
 }
 
 /* One that waits: the next step. True when it waits no more. */
-static bool step(struct ports_unwind *u, struct ports_unwind_waiting *w, uint64_t now, int *ret_err)
+static bool step(struct unwind_many *u, struct unwind_many_waiting *w, uint64_t now, int *ret_err)
 {
 	*ret_err = 0;
 	if (!w->prepared_ns) {
@@ -146,7 +144,7 @@ static bool step(struct ports_unwind *u, struct ports_unwind_waiting *w, uint64_
 	return true;
 }
 
-int ports_unwind_work(struct ports_unwind *u)
+int unwind_many_work(struct unwind_many *u)
 {
 	uint64_t now = now_ns();
 	int err = 0, done = 0;
@@ -154,11 +152,11 @@ int ports_unwind_work(struct ports_unwind *u)
 	/* called while somebody waits for one of them */
 	if ((u->worker && worker_is_busy(u->worker)) || (u->names_worker && worker_is_busy(u->names_worker)))
 		return 0;
-	if (u->waiting_cnt && u->placed_cnt == PORTS_UNWIND_MAX)
+	if (u->waiting_cnt && u->placed_cnt == UNWIND_MANY_MAX)
 		drop_ended(u);
-	if (u->placed_cnt == PORTS_UNWIND_MAX)
+	if (u->placed_cnt == UNWIND_MANY_MAX)
 		u->waiting_cnt = 0;	/* there is no room, and those after them will be told the same */
-	for (size_t i = u->waiting_cnt; i-- > 0 && done < WORK_MAX && err != -ENOMEM && u->placed_cnt < PORTS_UNWIND_MAX;) {
+	for (size_t i = u->waiting_cnt; i-- > 0 && done < WORK_MAX && err != -ENOMEM && u->placed_cnt < UNWIND_MANY_MAX;) {
 		bool was_prepared = u->waiting[i].prepared_ns;
 
 		if (step(u, &u->waiting[i], now, &err))
@@ -168,4 +166,19 @@ int ports_unwind_work(struct ports_unwind *u)
 		done++;
 	}
 	return err == -ENOMEM ? err : renew(u);
+}
+
+int unwind_many_finish(struct unwind_many *u)
+{
+	int err = 0;
+
+	while (u->waiting_cnt && u->placed_cnt < UNWIND_MANY_MAX && err != -ENOMEM) {
+		uint32_t owner = u->waiting[--u->waiting_cnt].owner;
+
+		err = owner_set(u, owner);
+		if (!err)
+			u->placed[u->placed_cnt++] = owner;
+	}
+	u->unwinder->outside_seen = u->unwinder->outside_now;
+	return err == -ENOMEM ? err : 0;
 }
