@@ -29,6 +29,7 @@ const struct command *command_find(const char *name);
 
 int cmd_leak(int argc, char **argv);
 int cmd_mem(int argc, char **argv);
+int cmd_faults(int argc, char **argv);
 int cmd_ports(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 

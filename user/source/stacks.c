@@ -129,24 +129,39 @@ int stacks_on_event(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-int stacks_of(struct stacks *s, uint32_t index, uint32_t process)
+/* Frames of the store, with one more inside where there is one. */
+static int stack_add(struct stacks *s, const uint64_t *record, uint32_t process, uint64_t inner)
+{
+	uint64_t frames[STACK_FRAMES_MAX + 1];
+	uint32_t cnt = record[0] & HEAD_CNT;
+	const char *label;
+
+	if (record[0] & HEAD_LABEL) {
+		memcpy(&label, record + 1, sizeof(label));
+		return profile_stack_label(s->profile, process, label);
+	}
+	if (!inner)
+		return profile_stack(s->profile, process, record + 1, cnt, record[0] & HEAD_CUT);
+	frames[0] = inner;
+	memcpy(frames + 1, record + 1, cnt * sizeof(*frames));
+	return profile_stack(s->profile, process, frames, cnt + 1, record[0] & HEAD_CUT);
+}
+
+int stacks_of_with(struct stacks *s, uint32_t index, uint32_t process, uint64_t inner)
 {
 	int at = stacks_at(s, index), stack;
-	const uint64_t *record;
-	const char *label;
 
 	if (at < 0)
 		return -1;
-	record = s->store[at / STORE_BLOCK] + at % STORE_BLOCK;
-	if (record[0] & HEAD_LABEL) {
-		memcpy(&label, record + 1, sizeof(label));
-		stack = profile_stack_label(s->profile, process, label);
-	} else {
-		stack = profile_stack(s->profile, process, record + 1, record[0] & HEAD_CNT, record[0] & HEAD_CUT);
-	}
+	stack = stack_add(s, s->store[at / STORE_BLOCK] + at % STORE_BLOCK, process, inner);
 	if (stack >= 0)
 		return stack;
 	if (!s->err)
 		s->err = stack;
 	return -1;
+}
+
+int stacks_of(struct stacks *s, uint32_t index, uint32_t process)
+{
+	return stacks_of_with(s, index, process, 0);
 }

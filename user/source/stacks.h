@@ -56,5 +56,7 @@ static inline int stacks_at(const struct stacks *s, uint32_t index)
  * all frames each time; the answer never changes, so it may be kept.
  */
 int stacks_of(struct stacks *s, uint32_t index, uint32_t process);
+/* The same with one more frame inside, that the source makes up; it must not be an address of the process. Not of labels. */
+int stacks_of_with(struct stacks *s, uint32_t index, uint32_t process, uint64_t inner);
 
 #endif

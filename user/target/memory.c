@@ -153,3 +153,33 @@ int target_threads_cnt(const struct target *t)
 	text_free(&text);
 	return err ? err : (int)stat.threads_cnt;
 }
+
+int target_faults_read(const struct target *t, uint64_t *ret_minor, uint64_t *ret_major)
+{
+	struct text text = { 0 };
+	struct proc_stat stat;
+	int err = proc_read(t->proc_fd, "stat", &text);
+
+	if (!err)
+		err = proc_stat_parse(text_str(&text), &stat);
+	text_free(&text);
+	if (err)
+		return err;
+	*ret_minor = stat.minflt;
+	*ret_major = stat.majflt;
+	return 0;
+}
+
+int target_huge_read(const struct target *t, uint64_t *ret_bytes)
+{
+	struct text text = { 0 };
+	int err = proc_read(t->proc_fd, "smaps_rollup", &text);
+	uint64_t kib = 0;
+
+	if (!err && !proc_status_u64(text_str(&text), "AnonHugePages", &kib))
+		err = -ENOENT;
+	text_free(&text);
+	if (!err)
+		*ret_bytes = kib << 10;
+	return err;
+}

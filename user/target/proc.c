@@ -102,6 +102,10 @@ int proc_stat_parse(const char *text, struct proc_stat *ret)
 			stat.parent = n;
 		else if (field == 9)
 			stat.flags = n;
+		else if (field == 10)
+			stat.minflt = n;
+		else if (field == 12)
+			stat.majflt = n;
 		else if (field == 20)
 			stat.threads_cnt = n;
 		else if (field == 22)

@@ -20,6 +20,7 @@ struct proc_stat {
 	char state;
 	pid_t parent;
 	uint64_t flags;		/* PF_… */
+	uint64_t minflt, majflt;	/* page faults of all its threads, also of those that are gone */
 	uint64_t threads_cnt;
 	uint64_t start_ticks;	/* since boot; the kernel's clock ticks */
 	uint64_t rss_pages;

@@ -154,6 +154,10 @@ int target_ids_read(const struct target *t, struct target_ids *ret);
 /* CPU time of all its threads, user and system, nanoseconds. */
 int target_cpu_ns(const struct target *t, uint64_t *ret_ns);
 int target_threads_cnt(const struct target *t);
+/* Page faults that the kernel has counted for it, of all its threads and in all its life: minor ones, major ones. */
+int target_faults_read(const struct target *t, uint64_t *ret_minor, uint64_t *ret_major);
+/* Its anonymous memory in huge pages. Walks its page tables, so not often. */
+int target_huge_read(const struct target *t, uint64_t *ret_bytes);
 /* Whether it has children that run the same file, as a pre-forking server has. False where the kernel does not say. */
 bool target_has_forked(const struct target *t);
 
