@@ -158,19 +158,26 @@ int faults_minor(struct bpf_perf_event_data *ctx)
 	return 0;
 }
 
-/* Children of watched processes are watched. */
+/* Children of watched processes are watched. Until they have unwind tables of their own, they use those of their parent. */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(faults_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 tgid = child->tgid, one = 1;
 	struct faults_shared *state = state_get();
+	__u32 tgid = child->tgid, one = 1;
+	struct faults_owner_key key;
 
-	if (!state || settings.all || child->pid != child->tgid || !is_watched(parent))
+	if (!state || child->pid != child->tgid || !is_watched(parent))
 		return 0;
-	if (bpf_map_update_elem(&faults_watched, &tgid, &one, BPF_ANY))
+	owner_key(child, &key);
+	stack_tables_inherit(parent->tgid, tgid, key.start_ns, key.exec_id);
+	if (settings.all)
+		return 0;
+	if (bpf_map_update_elem(&faults_watched, &tgid, &one, BPF_ANY)) {
 		count(FAULTS_LOST_BIRTHS);
-	else
-		__sync_fetch_and_add(&state->others_cnt, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(&state->others_cnt, 1);
+	owner_add(&key, child, owner_get(parent));
 	return 0;
 }
 
@@ -185,8 +192,9 @@ int BPF_PROG(faults_exit, struct task_struct *task)
 		return 0;
 	owner_key(task, &key);
 	known = bpf_map_lookup_elem(&faults_owners, &key);
-	if (known && !owner_say(FAULTS_EVENT_END, *known, &key, task))
+	if (known && !owner_say(FAULTS_EVENT_END, *known, &key, task, FAULTS_NONE))
 		count(FAULTS_LOST_ENDS);
+	stack_tables_leave(tgid);
 	if (!settings.all)
 		bpf_map_delete_elem(&faults_watched, &tgid);
 	return 0;

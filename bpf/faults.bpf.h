@@ -124,7 +124,8 @@ static __always_inline void owner_key(struct task_struct *task, struct faults_ow
 }
 
 /* Tells the reader of an owner. False: the ring is full. */
-static __noinline bool owner_say(__u32 type, __u32 index, const struct faults_owner_key *key, struct task_struct *task)
+static __noinline bool owner_say(__u32 type, __u32 index, const struct faults_owner_key *key, struct task_struct *task,
+				 __u32 parent)
 {
 	struct faults_owner_event *e = bpf_ringbuf_reserve(&faults_events, sizeof(*e), 0);
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
@@ -135,7 +136,7 @@ static __noinline bool owner_say(__u32 type, __u32 index, const struct faults_ow
 	e->index = index;
 	e->key = *key;
 	e->pid = pid_visible(task);
-	e->pad = 0;
+	e->parent = parent;
 	bpf_core_read_str(e->comm, sizeof(e->comm), &leader->comm);
 	/* signal has those of threads that are gone, but for a leader that waits for the others */
 	e->minflt = BPF_CORE_READ(task, signal, min_flt) + BPF_CORE_READ(task, min_flt);
@@ -148,7 +149,7 @@ static __noinline bool owner_say(__u32 type, __u32 index, const struct faults_ow
 	return true;
 }
 
-static __noinline __u32 owner_add(const struct faults_owner_key *key, struct task_struct *task)
+static __noinline __u32 owner_add(const struct faults_owner_key *key, struct task_struct *task, __u32 parent)
 {
 	struct faults_shared *state = state_get();
 	__u32 index, *known;
@@ -161,7 +162,7 @@ static __noinline __u32 owner_add(const struct faults_owner_key *key, struct tas
 		known = bpf_map_lookup_elem(&faults_owners, key);
 		return known ? *known : FAULTS_NONE;
 	}
-	if (owner_say(FAULTS_EVENT_OWNER, index, key, task))
+	if (owner_say(FAULTS_EVENT_OWNER, index, key, task, parent))
 		return index;
 	bpf_map_delete_elem(&faults_owners, key);
 	return FAULTS_NONE;
@@ -174,13 +175,16 @@ static __always_inline __u32 owner_get(struct task_struct *task)
 
 	owner_key(task, &key);
 	known = bpf_map_lookup_elem(&faults_owners, &key);
-	return known ? *known : owner_add(&key, task);
+	return known ? *known : owner_add(&key, task, FAULTS_NONE);
 }
 
 struct memory_search {
 	__u64 start, end;
 	__u64 memory;
+	__u64 may_be_thread;
 };
+
+#define THREAD_BYTES_MAX	(64ull << 20)	/* of a thread's stack: beyond, stack pointers are those of coroutines in a heap */
 
 static __always_inline bool is_tmpfs(struct vm_area_struct *vma)
 {
@@ -212,55 +216,84 @@ static long memory_note(struct task_struct *task, struct vm_area_struct *vma, st
 	} else if (start <= mm->start_stack && end >= mm->start_stack) {
 		memory |= FAULTS_STACK;
 	} else if (flags & VM_NORESERVE_) {
-		memory |= FAULTS_NORESERVE | start;
+		memory |= start;	/* as arenas of glibc, which grow upwards */
 	} else {
 		memory |= FAULTS_AT_END | end;
 	}
 	s->memory = memory;
+	/* since Linux 6.7 MAP_STACK sets it */
+	s->may_be_thread = flags & VM_NOHUGEPAGE_ && !vma->vm_file && !(memory & (FAULTS_BRK | FAULTS_STACK)) &&
+			   end - start <= THREAD_BYTES_MAX;
 	return 0;
 }
 
 /*
- * The mapping that this CPU found last, and how often the list of mappings had been changed by then: it takes a lock to
- * search it, and in a storm it is the same one a thousand times.
+ * Mappings that this CPU found of late, and how often the list of mappings had been changed by then. To search the list takes
+ * a lock, which a program that runs with interrupts off (as at page_fault_user) can only leave by an interrupt of its own:
+ * dear, and in a storm it is the same mapping a thousand times.
  */
-struct memory_last {
+#define MEMORY_PLACES	16u	/* a power of two */
+
+struct memory_place {
 	__u64 mm;
 	__u64 start, end;
 	__u64 memory;
-	__u32 changes;
-	__u32 busy;
+	__u64 may_be_thread;
+	__u64 changes;
+};
+
+struct memory_cpu {
+	__u32 busy;	/* somebody writes here */
+	__u32 pad;
+	struct memory_place places[MEMORY_PLACES];
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct memory_last);
+	__type(value, struct memory_cpu);
 } faults_memory SEC(".maps");
 
 struct mm_struct___int {
 	int mm_lock_seq;
 } __attribute__((preserve_access_index));
 
-/* Changes with every change of an address space's mappings. False: this kernel does not count them (before 6.4). */
-static __always_inline bool changes_read(struct mm_struct *mm, __u32 *ret)
+/*
+ * Is another one after each change of an address space's mappings; 0 while one is under way. Linux counts them since 6.4.
+ * Before that it is made of how much is mapped: then one mapping may pass for another that has just taken its place and has
+ * its size.
+ */
+static __always_inline __u64 changes_read(struct mm_struct *mm)
 {
+	__u32 seq;
+
 	if (bpf_core_field_exists(mm->mm_lock_seq)) {
-		*ret = mm->mm_lock_seq.sequence;
-		return !(*ret & 1);	/* odd: one is under way */
+		seq = mm->mm_lock_seq.sequence;
+		return seq & 1 ? 0 : 1ull << 32 | seq;
 	}
-	if (bpf_core_field_exists(((struct mm_struct___int *)mm)->mm_lock_seq)) {
-		*ret = BPF_CORE_READ((struct mm_struct___int *)mm, mm_lock_seq);
-		return true;
-	}
-	return false;
+	if (bpf_core_field_exists(((struct mm_struct___int *)mm)->mm_lock_seq))
+		return 1ull << 32 | (__u32)BPF_CORE_READ((struct mm_struct___int *)mm, mm_lock_seq);
+	return 1ull << 63 | ((__u64)mm->map_count << 40 ^ mm->total_vm << 20 ^ mm->data_vm << 10 ^ mm->exec_vm);
+}
+
+/* Depends on who asks. */
+static __always_inline __u64 thread_flag(struct task_struct *task, __u64 may_be, __u64 start, __u64 end)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	__u64 sp;
+
+	if (!may_be)
+		return 0;
+	sp = UNWIND_REG_SP(regs);
+	return sp >= start && sp < end ? FAULTS_THREAD : 0;
 }
 
 /* Searches, and keeps what was found. */
-static __noinline __u64 memory_find(struct task_struct *task, __u64 addr, struct memory_last *last, __u32 changes, bool keep)
+static __noinline __u64 memory_find(struct task_struct *task, __u64 addr, struct memory_cpu *cpu, __u64 changes)
 {
 	struct memory_search s = {};
+	struct memory_place *place;
 	long err = bpf_find_vma(task, addr, memory_note, &s, 0);
 
 	if (err == -2)		/* ENOENT */
@@ -269,31 +302,37 @@ static __noinline __u64 memory_find(struct task_struct *task, __u64 addr, struct
 		count(FAULTS_MEMORY_BUSY);
 		return 0;
 	}
-	if (keep && last && !__sync_val_compare_and_swap(&last->busy, 0, 1)) {
-		last->mm = (__u64)task->mm;
-		last->start = s.start;
-		last->end = s.end;
-		last->memory = s.memory;
-		last->changes = changes;
-		__sync_lock_test_and_set(&last->busy, 0);
+	if (changes && cpu && !__sync_val_compare_and_swap(&cpu->busy, 0, 1)) {
+		place = &cpu->places[addr >> 21 & (MEMORY_PLACES - 1)];
+		place->mm = (__u64)task->mm;
+		place->start = s.start;
+		place->end = s.end;
+		place->memory = s.memory;
+		place->may_be_thread = s.may_be_thread;
+		place->changes = changes;
+		__sync_lock_test_and_set(&cpu->busy, 0);
 	}
-	return s.memory;
+	return s.memory | thread_flag(task, s.may_be_thread, s.start, s.end);
 }
 
 static __always_inline __u64 memory_at(struct task_struct *task, __u64 addr)
 {
-	__u32 zero = 0, changes = 0;
-	struct memory_last *last = bpf_map_lookup_elem(&faults_memory, &zero);
 	struct mm_struct *mm = task->mm;
-	bool keep;
+	struct memory_place *place;
+	struct memory_cpu *cpu;
+	__u64 changes;
+	__u32 zero = 0;
 
 	if (!mm)
 		return 0;
-	keep = changes_read(mm, &changes);
-	if (keep && last && !last->busy && last->mm == (__u64)mm && last->changes == changes && addr >= last->start &&
-	    addr < last->end)
-		return last->memory;
-	return memory_find(task, addr, last, changes, keep);
+	cpu = bpf_map_lookup_elem(&faults_memory, &zero);
+	changes = changes_read(mm);
+	if (changes && cpu && !cpu->busy) {
+		place = &cpu->places[addr >> 21 & (MEMORY_PLACES - 1)];
+		if (place->mm == (__u64)mm && place->changes == changes && addr >= place->start && addr < place->end)
+			return place->memory | thread_flag(task, place->may_be_thread, place->start, place->end);
+	}
+	return memory_find(task, addr, cpu, changes);
 }
 
 #endif

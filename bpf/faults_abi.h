@@ -41,7 +41,7 @@ _Static_assert(sizeof(struct faults_owner_key) == 16, "same layout on both sides
 #define FAULTS_STACK		(1u << 7)	/* of the first thread */
 #define FAULTS_HUGE		(1u << 8)	/* may get huge pages: madvise(), or the machine's setting */
 #define FAULTS_HUGETLB		(1u << 9)
-#define FAULTS_NORESERVE	(1u << 10)	/* as glibc's arenas */
+#define FAULTS_THREAD		(1u << 10)	/* looks like a thread's stack: marked so, and the stack pointer is in it */
 #define FAULTS_UNMAPPED		(1u << 11)	/* there was no mapping: the fault ended in a signal */
 
 struct faults_key {
@@ -71,7 +71,7 @@ struct faults_owner_event {
 	__u32 index;
 	struct faults_owner_key key;
 	__u32 pid;		/* as ebb's pid namespace has it; 0 = it does not */
-	__u32 pad;
+	__u32 parent;		/* the owner that it is a fork of, with the same addresses; FAULTS_NONE = not known */
 	char comm[16];
 	/* FAULTS_EVENT_END: what the kernel has counted for it in all its life; of an owner: until now */
 	__u64 minflt, majflt;

@@ -345,4 +345,24 @@ int stack_code_gone(__u64 start, __u64 end)
 	return 0;
 }
 
+/* The child has the number of execs of its parent: others are tables of a program that its parent does not run any more. */
+int stack_tables_inherit(__u32 parent, __u32 child, __u64 child_start_ns, __u32 child_exec_id)
+{
+	struct unwind_pid *pid = bpf_map_lookup_elem(&unwind_pids, &parent), own = {};
+
+	if (!pid || pid->exec_id != child_exec_id)
+		return 0;
+	own.place = pid->place;
+	own.exec_id = child_exec_id;
+	own.start_ns = child_start_ns;
+	bpf_map_update_elem(&unwind_pids, &child, &own, BPF_ANY);
+	return 0;
+}
+
+int stack_tables_leave(__u32 process)
+{
+	bpf_map_delete_elem(&unwind_pids, &process);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";

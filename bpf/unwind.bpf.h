@@ -29,4 +29,11 @@ __hidden __u32 stack_take_task(void);
  */
 int stack_code_gone(__u64 start, __u64 end);
 
+/*
+ * Of many processes: a child that was just forked uses its parent's tables, whose addresses it has, until it calls exec or
+ * gets its own. It must leave them at its end. child_*: as in struct unwind_pid.
+ */
+int stack_tables_inherit(__u32 parent, __u32 child, __u64 child_start_ns, __u32 child_exec_id);
+int stack_tables_leave(__u32 process);
+
 #endif

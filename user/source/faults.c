@@ -166,7 +166,7 @@ static int open_maps(struct source *s)
 		.unwinder = &s->unwinder, .who = faults_owners_who, .owners = &s->owners,
 		.worker = s->ctx.worker, .names_worker = s->ctx.names_worker,
 	};
-	faults_owners_open(&s->owners, s->ctx.profile);
+	faults_owners_open(&s->owners, s->ctx.profile, s->options.pid != 0);
 	err = stacks_open_many(&s->stacks, s->ctx.profile);
 	if (err)
 		return err;
@@ -335,10 +335,8 @@ static int events_attach(struct source *s)
 static int faults_attach(struct source *s)
 {
 	struct faults_bpf *skel = s->skel;
-	int err = 0;
+	int err = attach_program(&skel->links.faults_fork, skel->progs.faults_fork, "watching births of processes");
 
-	if (!is_all(s))
-		err = attach_program(&skel->links.faults_fork, skel->progs.faults_fork, "watching births of processes");
 	if (!err)
 		err = attach_program(&skel->links.faults_exit, skel->progs.faults_exit, "watching ends of processes");
 	if (!err && s->tracepoint)

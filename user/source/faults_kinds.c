@@ -23,7 +23,7 @@ const char *faults_memory_label(enum faults_memory memory)
 	static const char *const labels[] = {
 		[FAULTS_MEMORY_FILE_SHARED - REGION_KINDS] = "file, shared",
 		[FAULTS_MEMORY_HUGETLB - REGION_KINDS] = "hugetlbfs",
-		[FAULTS_MEMORY_ANON - REGION_KINDS] = "anonymous, of which kind is not known",
+		[FAULTS_MEMORY_ANON - REGION_KINDS] = "anonymous, gone before it was looked at",
 		[FAULTS_MEMORY_UNMAPPED - REGION_KINDS] = "no mapping (ends in a signal)",
 		[FAULTS_MEMORY_UNKNOWN - REGION_KINDS] = "not known",
 	};
@@ -55,7 +55,7 @@ static bool fits(uint64_t memory, enum region_kind kind)
 	if (memory & FAULTS_SHMEM)	/* .NET's code is in a memfd */
 		return kind == REGION_SHMEM || kind == REGION_JIT;
 	if (memory & FAULTS_FILE)
-		return is_of_file(kind) || kind == REGION_SHMEM || kind == REGION_OTHER || kind == REGION_JIT;
+		return is_of_file(kind) || kind == REGION_OTHER || kind == REGION_JIT;
 	/* .bss has no file but belongs to one */
 	return kind != REGION_FILE && kind != REGION_CODE;
 }
@@ -71,6 +71,8 @@ enum faults_memory faults_memory_of(uint64_t memory, const struct region *region
 	if (memory & FAULTS_BRK)
 		return (enum faults_memory)REGION_HEAP;
 	if (memory & FAULTS_STACK)
+		return (enum faults_memory)REGION_STACK;
+	if (memory & FAULTS_THREAD && (!region || region->kind == REGION_ANON))
 		return (enum faults_memory)REGION_STACK;
 	if (region && fits(memory, region->kind)) {
 		if (region->kind == REGION_FILE && memory & FAULTS_SHARED)

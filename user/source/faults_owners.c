@@ -9,9 +9,9 @@
 #include "source/faults_owners.h"
 #include "target/peer.h"
 
-void faults_owners_open(struct faults_owners *o, struct profile *profile)
+void faults_owners_open(struct faults_owners *o, struct profile *profile, bool joins_children)
 {
-	*o = (struct faults_owners){ .profile = profile };
+	*o = (struct faults_owners){ .profile = profile, .joins_children = joins_children };
 }
 
 void faults_owners_close(struct faults_owners *o)
@@ -39,27 +39,40 @@ static int reserve(struct faults_owners *o, uint32_t index)
 	return 0;
 }
 
+const struct faults_owner *faults_owners_at(const struct faults_owners *o, uint32_t index)
+{
+	return index < o->size && o->list[index].known ? &o->list[index] : NULL;
+}
+
 static int owner_add(struct faults_owners *o, const struct faults_owner_event *e)
 {
 	struct faults_owner *owner = &o->list[e->index];
+	const struct faults_owner *parent = o->joins_children ? faults_owners_at(o, e->parent) : NULL;
 	char comm[sizeof(e->comm) + 1];
 	uint32_t *more;
 	int process;
 
+	*owner = (struct faults_owner){
+		.known = true, .key = e->key, .pid = e->pid, .process = parent ? parent->process : 0,
+		.start_ticks = e->pid ? peer_start_ticks(e->pid) : 0,
+	};
+	if (parent)
+		return 0;
 	snprintf(comm, sizeof(comm), "%.*s", (int)sizeof(e->comm), e->comm);
 	process = profile_process_add(o->profile, e->pid, comm);
-	if (process < 0)
+	if (process < 0) {
+		owner->known = false;
 		return process;
+	}
 	more = realloc(o->by_process, (process + 1) * sizeof(*more));
-	if (!more)
+	if (!more) {
+		owner->known = false;
 		return -ENOMEM;
+	}
 	o->by_process = more;
 	more[process] = e->index;
 	o->processes_cnt = process + 1;
-	*owner = (struct faults_owner){
-		.known = true, .key = e->key, .pid = e->pid, .process = process,
-		.start_ticks = e->pid ? peer_start_ticks(e->pid) : 0,
-	};
+	owner->process = process;
 	return 0;
 }
 
@@ -75,11 +88,6 @@ int faults_owners_on_event(struct faults_owners *o, const struct faults_owner_ev
 	o->list[e->index].minflt = e->minflt;
 	o->list[e->index].majflt = e->majflt;
 	return 0;
-}
-
-const struct faults_owner *faults_owners_at(const struct faults_owners *o, uint32_t index)
-{
-	return index < o->size && o->list[index].known ? &o->list[index] : NULL;
 }
 
 /* A later program of the same process has an index of its own. */

@@ -24,13 +24,14 @@ struct faults_owner {
 
 struct faults_owners {
 	struct profile *profile;	/* borrowed */
+	bool joins_children;	/* stacks of children are their parent's: they have the same addresses */
 	struct faults_owner *list;	/* by the kernel's index */
 	uint32_t size;
 	uint32_t *by_process;
 	size_t processes_cnt;
 };
 
-void faults_owners_open(struct faults_owners *o, struct profile *profile);
+void faults_owners_open(struct faults_owners *o, struct profile *profile, bool joins_children);
 void faults_owners_close(struct faults_owners *o);
 /* A new one, or the end of one. -ENOMEM. */
 int faults_owners_on_event(struct faults_owners *o, const struct faults_owner_event *e);
