@@ -41,16 +41,17 @@ static __always_inline struct faults_counts *fault_book(__u64 addr, struct fault
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct faults_counts *counts;
+	struct fault_cpu *cpu;
 
 	if (!is_watched(task))
 		return NULL;
-	count(FAULTS_SEEN);
-	key->owner = owner_get(task);
+	cpu = fault_cpu_get();
+	key->owner = owner_current(task, cpu);
 	if (!key->owner) {
 		count(FAULTS_LOST_OWNERS);
 		return NULL;
 	}
-	key->memory = memory_at(task, addr);
+	key->memory = memory_at(task, addr, cpu);
 	key->stack = stack_take_task();
 	counts = counts_get(key);
 	if (!counts)

@@ -242,9 +242,11 @@ struct memory_place {
 	__u64 changes;
 };
 
-struct memory_cpu {
+/* What a CPU met last: mostly it meets it again. */
+struct fault_cpu {
 	__u32 busy;	/* somebody writes here */
-	__u32 pad;
+	__u32 owner;
+	struct faults_owner_key key;	/* of owner */
 	struct memory_place places[MEMORY_PLACES];
 };
 
@@ -252,8 +254,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct memory_cpu);
-} faults_memory SEC(".maps");
+	__type(value, struct fault_cpu);
+} faults_cpus SEC(".maps");
 
 struct mm_struct___int {
 	int mm_lock_seq;
@@ -290,7 +292,7 @@ static __always_inline __u64 thread_flag(struct task_struct *task, __u64 may_be,
 }
 
 /* Searches, and keeps what was found. */
-static __noinline __u64 memory_find(struct task_struct *task, __u64 addr, struct memory_cpu *cpu, __u64 changes)
+static __noinline __u64 memory_find(struct task_struct *task, __u64 addr, struct fault_cpu *cpu, __u64 changes)
 {
 	struct memory_search s = {};
 	struct memory_place *place;
@@ -315,17 +317,39 @@ static __noinline __u64 memory_find(struct task_struct *task, __u64 addr, struct
 	return s.memory | thread_flag(task, s.may_be_thread, s.start, s.end);
 }
 
-static __always_inline __u64 memory_at(struct task_struct *task, __u64 addr)
+static __always_inline struct fault_cpu *fault_cpu_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&faults_cpus, &zero);
+}
+
+/* The owner of a fault that the current task has. */
+static __always_inline __u32 owner_current(struct task_struct *task, struct fault_cpu *cpu)
+{
+	struct faults_owner_key key;
+	__u32 owner;
+
+	owner_key(task, &key);
+	if (cpu && !cpu->busy && cpu->key.start_ns == key.start_ns && cpu->key.tgid == key.tgid && cpu->key.exec_id == key.exec_id)
+		return cpu->owner;
+	owner = owner_get(task);
+	if (owner && cpu && !__sync_val_compare_and_swap(&cpu->busy, 0, 1)) {
+		cpu->key = key;
+		cpu->owner = owner;
+		__sync_lock_test_and_set(&cpu->busy, 0);
+	}
+	return owner;
+}
+
+static __always_inline __u64 memory_at(struct task_struct *task, __u64 addr, struct fault_cpu *cpu)
 {
 	struct mm_struct *mm = task->mm;
 	struct memory_place *place;
-	struct memory_cpu *cpu;
 	__u64 changes;
-	__u32 zero = 0;
 
 	if (!mm)
 		return 0;
-	cpu = bpf_map_lookup_elem(&faults_memory, &zero);
 	changes = changes_read(mm);
 	if (changes && cpu && !cpu->busy) {
 		place = &cpu->places[addr >> 21 & (MEMORY_PLACES - 1)];

@@ -79,7 +79,6 @@ struct faults_owner_event {
 _Static_assert(sizeof(struct faults_owner_event) == 64, "same layout on both sides");
 
 enum faults_counter {
-	FAULTS_SEEN,		/* faults of watched processes */
 	FAULTS_LOST_OWNERS,	/* whose process has no index: no room, or the ring was full */
 	FAULTS_LOST_COUNTS,	/* that found no room in the books */
 	FAULTS_LOST_ENDS,	/* ends of processes that did not fit into the ring */
@@ -98,7 +97,7 @@ struct faults_shared {
 	__u32 pad;
 	__u64 counters[FAULTS_COUNTERS];
 };
-_Static_assert(sizeof(struct faults_shared) == 80, "same layout on both sides");
+_Static_assert(sizeof(struct faults_shared) == 72, "same layout on both sides");
 
 struct faults_settings {
 	__u32 all;		/* the whole machine */

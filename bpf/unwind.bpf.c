@@ -156,7 +156,8 @@ enum {
 static __always_inline void walk_begin(struct stack_cpu *c, __u32 seat, __u64 pc, __u64 sp, __u64 bp, __u64 lr, __u32 flags)
 {
 	c->seat = seat;
-	c->pc = c->pc0 = pc;
+	c->pc = pc;
+	c->pc0 = pc | (flags & TAKE_EXACT ? STACK_FRAME_EXACT : 0);	/* the same address leads elsewhere as a return address */
 	c->sp = c->sp0 = sp;
 	c->bp = c->bp0 = bp;
 	c->lr = lr;
@@ -166,8 +167,8 @@ static __always_inline void walk_begin(struct stack_cpu *c, __u32 seat, __u64 pc
 	c->outside_cnt = 0;
 	c->exact = flags & TAKE_EXACT ? 1 : 0;
 	c->entry = flags & TAKE_ENTRY ? 1 : 0;
-	/* spare places have no memos */
-	c->memo_fit = !(flags & TAKE_EXACT) && stack_memos && !(sp & 7) && seat < stack_spare_first;
+	/* spare places have no memos; at an entry more is asked than slots */
+	c->memo_fit = !(flags & TAKE_ENTRY) && stack_memos && !(sp & 7) && seat < stack_spare_first;
 	c->bp_slot = BP_REGISTER;
 	c->base = c->len = 0;	/* what was read there is old */
 	c->frames_cnt = STACK_FRAMES_MAX;

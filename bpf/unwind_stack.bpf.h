@@ -39,7 +39,7 @@ struct stack_cpu {
 	__u64 pc, sp, bp;
 	__u64 lr;		/* at an entry, on machines that call by a register */
 	struct stack_hash hash;
-	__u64 pc0, sp0, bp0;	/* where it began */
+	__u64 pc0, sp0, bp0;	/* where it began; pc0 as a frame is stored */
 	struct stack_hash outside_hash;	/* when it met the first address outside of all code */
 	__u32 outside_cnt;	/* frames up to there, that one included; 0 = none is outside */
 	__u32 exact;		/* pc is an exact one */

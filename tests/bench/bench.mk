@@ -5,7 +5,7 @@
 # pointers and flags of its own, so that a stack is what the source says.
 
 B       := $(O)/tests/bench
-BPROGS  := victim churn maps
+BPROGS  := victim churn maps storm
 BSRC    := $(sort $(filter-out $(BPROGS:%=tests/bench/%.c) tests/bench/%.bpf.c,$(wildcard tests/bench/*.c)))
 BOBJ    := $(BSRC:%.c=$(O)/%.o)
 BENCHES := $(B)/bench $(BPROGS:%=$(B)/%) $(B)/victim-rows

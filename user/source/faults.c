@@ -400,7 +400,6 @@ static const struct {
 	const char *name;
 	bool loss;
 } counter_words[FAULTS_COUNTERS] = {
-	[FAULTS_SEEN] = { "faults seen", false },
 	[FAULTS_LOST_OWNERS] = { "faults whose process could not be kept", true },
 	[FAULTS_LOST_COUNTS] = { "faults that found no room in the books (--max-memory)", true },
 	[FAULTS_LOST_ENDS] = { "ends of processes that were not told: ebb was not scheduled in time", false },
