@@ -14,7 +14,7 @@ HAVECXX  := $(shell command -v $(CXX))
 
 PROGRAMS := pairs parts ledger-static server libcache.so libsession.so ledger grow edges mortal forks family deep portlab worker allocs allocs-static \
 	    allocs-stripped allocs-static-stripped
-PROGRAMS += mappings plugins plugin-red.so plugin-blue.so plugin-own.so
+PROGRAMS += toucher mappings plugins plugin-red.so plugin-blue.so plugin-own.so
 PROGRAMS += heaplab heaplab-static heaplab-static-stripped
 PROGRAMS += unwindlab unwindlab-static unwindlab-stripped $(if $(filter x86,$(HOST)),unwindlab-ibt) $(if $(HAVECXX),unwindthrow)
 PROGRAMS += $(if $(MUSLGCC),allocs-musl ledger-musl mappings-musl unwindlab-musl) $(if $(HAVECXX),newthrow newsites) $(if $(CXX32),tiny32)

@@ -12,6 +12,7 @@
  *	major		N pages of a file that is not in the page cache
  *	segv		N accesses where nothing is mapped, which a handler skips
  *	cycle		the heap grows by 100 pages and shrinks again, N times
+ *	many		N mappings of one page each, which are not merged: touch_many
  *	child		a child touches N pages in touch_child; MINFLT is the child's
  *	exec		executes itself again
  *
@@ -58,7 +59,7 @@ static void fail(const char *what)
 
 #define TOUCH(what) __attribute__((noinline)) static void touch_##what(char *p, long n) { WRITE(p, n, PAGE); }
 TOUCH(heap) TOUCH(arena) TOUCH(anon) TOUCH(stack) TOUCH(private) TOUCH(shared) TOUCH(shmem) TOUCH(memfd) TOUCH(jit)
-TOUCH(zeroed) TOUCH(cow) TOUCH(child) TOUCH(cycle)
+TOUCH(zeroed) TOUCH(many) TOUCH(cow) TOUCH(child) TOUCH(cycle)
 
 __attribute__((noinline)) static void touch_zero(char *p, long n) { READ(p, n, PAGE); }
 __attribute__((noinline)) static void touch_major(char *p, long n) { READ(p, n, PAGE); }
@@ -284,6 +285,9 @@ static void do_one(const char *what, long n)
 		touch_nothing(n);
 	} else if (!strcmp(what, "cycle")) {
 		cycle(n);
+	} else if (!strcmp(what, "many")) {
+		for (long i = 0; i < n; i++)	/* each is a file of its own to the kernel */
+			touch_many(map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1), 1);
 	} else if (!strcmp(what, "child")) {
 		child(n);
 	} else {

@@ -211,13 +211,17 @@ static bool on_settle(struct loop *l, bool tick, void *ctx)
 	struct faults_run *run = ctx;
 	struct pollfd end = { .fd = run->target ? run->target->pidfd : -1, .events = POLLIN };
 
-	(void)tick;
 	if (run->session.end != SESSION_RUNNING)
 		return false;
 	if (run->target && poll(&end, 1, 0) > 0) {
 		run->exited = true;
 		run->session.end = SESSION_EXITED;
 		l->end = SESSION_EXITED;
+		return false;
+	}
+	if (tick && run->has_group && !group_is_there(&run->group)) {
+		log_info("%s is gone", run->who);
+		run->session.end = l->end = SESSION_EXITED;
 		return false;
 	}
 	return true;

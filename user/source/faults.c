@@ -226,10 +226,14 @@ static int members_find(struct source *s)
 
 	if (s->options.group)
 		err = family_find(&family, &list, &cnt);
+	if (!err && !cnt && !s->look_ns)
+		err = log_error(-ESRCH, "there is no process in the cgroup");
 	if (!err)
 		err = wanted_set(s, list, cnt, true);
 	if (!err)
 		err = tasks_run(s);
+	if (!err && s->options.pid && !s->state->tgid)
+		err = log_error(-ESRCH, "process %d has ended", (int)s->options.pid);
 	/* a number may be another's later */
 	if (list) {
 		wanted_set(s, list, cnt, false);
@@ -296,7 +300,7 @@ static int faults_open(const struct source_context *ctx, const void *options, st
 		err = ring_buffer__consume(s->rings);
 	/* who is known has rows before anything counts */
 	err = err < 0 ? err : s->err ? s->err : unwind_many_finish(&s->unwind);
-	if (err)
+	if (err && err != -ESRCH)
 		log_error(err, "setting up the books of faults: %s", strerror(-err));
 out:
 	if (err) {
