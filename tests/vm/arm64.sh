@@ -27,7 +27,7 @@ for program in load frames; do
 		"$ROOT/tests/vm/$program.c" -L "$TREE/usr/lib/aarch64-linux-gnu" -lbpf -lelf -lz -o "$WORK/$program" ||
 		{ not_ok "vm.$E2E.build" "$program.c does not build for arm64"; finish; }
 done
-for object in bpf/leak bpf/leak_session bpf/leak_pairs bpf/ports tests/unwind/walk; do
+for object in bpf/leak bpf/leak_session bpf/leak_pairs bpf/ports bpf/faults tests/unwind/walk; do
 	cp "$BUILD/$object.linked.o" "$WORK/${object##*/}.bpf" || { not_ok "vm.$E2E.build" "no object $object"; finish; }
 done
 initrd_make "$WORK/initrd.cpio" "$TREE/bin/busybox" "$GUEST/run_arm64" "$WORK"/{load,frames} "$WORK"/*.bpf
@@ -36,6 +36,6 @@ guest_boot "$WORK/initrd.cpio" 300
 is "vm.$E2E.boot" "$STATUS" 0 || { show "$CONSOLE"; finish; }
 check "vm.$E2E.kernel" "another kernel than $KERNEL booted" grep -qx "vm: kernel $KERNEL" "$CONSOLE"
 check "vm.$E2E.complaints" "$(kernel_complaints "$CONSOLE" | head -n 2)" test -z "$(kernel_complaints "$CONSOLE")"
-programs_loaded "vm.$E2E" "$REFUSES" 20
+programs_loaded "vm.$E2E" "$REFUSES faults_user" 25
 stacks_known "vm.$E2E"
 finish

@@ -17,9 +17,9 @@ kernel_fetch "$SERIES" amd64 $SUITES || { skip "vm.$NAME" "cannot fetch a kernel
 note "kernel $KERNEL"
 
 BUILD=$ROOT/${O:-build}
-for object in leak leak_session leak_pairs ports; do cp "$BUILD/bpf/$object.linked.o" "$WORK/$object.bpf"; done
+for object in leak leak_session leak_pairs ports faults; do cp "$BUILD/bpf/$object.linked.o" "$WORK/$object.bpf"; done
 cp "$BUILD/tests/unwind/walk.linked.o" "$WORK/walk.bpf"
-initrd_make "$WORK/initrd.cpio" "$(command -v busybox)" "$GUEST/run" "$EBB" "$PROGRAMS"/{ledger,mappings} \
+initrd_make "$WORK/initrd.cpio" "$(command -v busybox)" "$GUEST/run" "$EBB" "$PROGRAMS"/{ledger,mappings,toucher} \
 	"$BUILD"/tests/vm/{load,frames,leave} "$WORK"/*.bpf
 machine_x86
 guest_boot "$WORK/initrd.cpio" 240
@@ -27,7 +27,7 @@ is "vm.$NAME.boot" "$STATUS" 0 || { show "$CONSOLE"; finish; }
 check "vm.$NAME.kernel" "another kernel than $KERNEL booted" grep -qx "vm: kernel $KERNEL" "$CONSOLE"
 check "vm.$NAME.complaints" "$(kernel_complaints "$CONSOLE" | head -n 2)" test -z "$(kernel_complaints "$CONSOLE")"
 
-programs_loaded "vm.$NAME" "$REFUSES" 20
+programs_loaded "vm.$NAME" "$REFUSES" 25
 stacks_known "vm.$NAME"
 
 for way in session multi perf; do
@@ -51,5 +51,14 @@ check "vm.$NAME.mappings" "not the program's own numbers" \
 says "vm.$NAME.fallback" "$CONSOLE" "^vm: fallback ebb attached to .* by ${WAYS%% *};"
 says "vm.$NAME.doctor.attaching" "$CONSOLE" "^vm: doctor attaching +ok +by ${WAYS%% *}:"
 for check in 'ring buffer' tracepoints; do says "vm.$NAME.doctor.${check% *}" "$CONSOLE" "^vm: doctor $check +ok "; done
+for sensor in tracepoint events; do
+	is "vm.$NAME.faults.$sensor" "$(sed -n "s/^vm: faults $sensor status //p" "$CONSOLE")" 0 || grep "^vm: faults $sensor" "$CONSOLE" >&2
+	faults_of() { sed -n "s/^vm: faults $sensor folded //p" "$CONSOLE" | grep -F ";$1;" | grep -F "$2" | awk '{ n += $NF } END { print n + 0 }'; }
+	case $sensor in tracepoint) first=first_touch copied=copy-on-write ;; *) first=minor copied=minor ;; esac
+	is "vm.$NAME.faults.$sensor.anon" "$(faults_of touch_anon "[$first:_other_anonymous")" 300
+	is "vm.$NAME.faults.$sensor.heap" "$(faults_of touch_heap "[$first:_malloc_heap")" 200
+	is "vm.$NAME.faults.$sensor.cow" "$(faults_of touch_cow "[$copied:_other_anonymous")" 100
+	is "vm.$NAME.faults.$sensor.child" "$(faults_of touch_child "[$first:")" 150 151
+done
 is "vm.$NAME.ports" "$(sed -n 's/^vm: ports status //p' "$CONSOLE")" 0 || grep '^vm: ports' "$CONSOLE" >&2
 finish
