@@ -36,27 +36,72 @@ static __always_inline struct faults_counts *counts_get(const struct faults_key 
 	return bpf_map_lookup_elem(&faults_books, key);
 }
 
-/* The counters of a fault of the current process at addr; NULL when it is not watched, or lost. */
-static __always_inline struct faults_counts *fault_book(__u64 addr, struct faults_key *key)
+/* Whose a fault of the current process at addr is. False when it is not watched, or lost. */
+static __always_inline bool fault_key(__u64 addr, struct faults_key *key)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct faults_counts *counts;
 	struct fault_cpu *cpu;
 
 	if (!is_watched(task))
-		return NULL;
+		return false;
 	cpu = fault_cpu_get();
 	key->owner = owner_current(task, cpu);
 	if (!key->owner) {
-		count(FAULTS_LOST_OWNERS);
-		return NULL;
+		count(FAULTS_LOST_OWNERS, 1);
+		return false;
 	}
 	key->memory = memory_at(task, addr, cpu);
 	key->stack = stack_take_task();
-	counts = counts_get(key);
-	if (!counts)
-		count(FAULTS_LOST_COUNTS);
-	return counts;
+	return true;
+}
+
+static __always_inline bool is_same_key(const struct faults_key *a, const struct faults_key *b)
+{
+	return a->owner == b->owner && a->stack == b->stack && a->memory == b->memory;
+}
+
+/* Into the books. */
+static __noinline int books_add(const struct faults_pending *p)
+{
+	struct faults_counts *c = counts_get(&p->key);
+
+	if (!c) {
+		count(FAULTS_LOST_COUNTS, p->counts[0] + p->counts[1] + p->counts[2] + p->counts[3]);
+		return 0;
+	}
+	if (p->counts[FAULTS_KIND_FIRST])
+		__sync_fetch_and_add(&c->first, p->counts[FAULTS_KIND_FIRST]);
+	if (p->counts[FAULTS_KIND_ZERO])
+		__sync_fetch_and_add(&c->zero, p->counts[FAULTS_KIND_ZERO]);
+	if (p->counts[FAULTS_KIND_COPIED])
+		__sync_fetch_and_add(&c->copied, p->counts[FAULTS_KIND_COPIED]);
+	if (p->counts[FAULTS_KIND_MINOR])
+		__sync_fetch_and_add(&c->minor, p->counts[FAULTS_KIND_MINOR]);
+	return 0;
+}
+
+/* One more; what this CPU has kept of another key goes into the books. */
+static __always_inline void fault_add(const struct faults_key *key, enum faults_kind kind)
+{
+	struct faults_pending done = {}, *p;
+	__u32 zero = 0;
+
+	p = bpf_map_lookup_elem(&faults_pending, &zero);
+	if (!p || __sync_val_compare_and_swap(&p->busy, 0, 1)) {
+		done.key = *key;
+		done.counts[kind] = 1;
+		books_add(&done);
+		return;
+	}
+	if (!is_same_key(&p->key, key)) {
+		done = *p;
+		p->key = *key;
+		__builtin_memset(p->counts, 0, sizeof(p->counts));
+	}
+	p->counts[kind]++;
+	__sync_lock_test_and_set(&p->busy, 0);
+	if (done.key.owner)
+		books_add(&done);
 }
 
 /*
@@ -87,19 +132,17 @@ SEC("tp_btf/page_fault_user")
 int BPF_PROG(faults_user, unsigned long addr, struct pt_regs *regs, unsigned long error)
 {
 	struct faults_key key = {};
-	struct faults_counts *counts = fault_book(addr, &key);
 	bool zero;
 
-	if (!counts)
+	if (!fault_key(addr, &key))
 		return 0;
+	if (error & FAULT_WAS_PRESENT) {
+		fault_add(&key, FAULTS_KIND_COPIED);
+		return 0;
+	}
 	zero = key.memory && !(key.memory & (FAULTS_FILE | FAULTS_UNMAPPED)) && !(error & FAULT_WAS_WRITE);
-	if (error & FAULT_WAS_PRESENT)
-		__sync_fetch_and_add(&counts->copied, 1);
-	else if (zero)
-		__sync_fetch_and_add(&counts->zero, 1);
-	else
-		__sync_fetch_and_add(&counts->first, 1);
-	if (!(error & FAULT_WAS_PRESENT) && may_be_major(key.memory))
+	fault_add(&key, zero ? FAULTS_KIND_ZERO : FAULTS_KIND_FIRST);
+	if (may_be_major(key.memory))
 		begun_set((addr & ~0xfffull) | (zero ? BEGUN_ZERO : 0));
 	return 0;
 }
@@ -109,7 +152,11 @@ static __always_inline bool was_user(const struct bpf_perf_event_data *ctx)
 #if defined(__TARGET_ARCH_arm64)
 	return !(ctx->regs.pstate & 0xf);	/* PSR_MODE_MASK: EL0 */
 #else
-	return *(const volatile __u64 *)&ctx->regs.cs & 3;	/* the whole word is all that the verifier lets be read */
+	/*
+	 * cs, where struct pt_regs has it on x86-64: as a field it has other sizes in other kernels, and the verifier takes the
+	 * whole word only.
+	 */
+	return *(const volatile __u64 *)((const char *)ctx + 136) & 3;
 #endif
 }
 
@@ -119,7 +166,7 @@ static __always_inline void major_time(struct faults_counts *counts, __u64 addr)
 	struct begun *begun = bpf_task_storage_get(&faults_begun, bpf_get_current_task_btf(), NULL, 0);
 
 	if (!begun || (begun->page & ~0xfffull) != (addr & ~0xfffull)) {
-		count(FAULTS_UNTIMED);
+		count(FAULTS_UNTIMED, 1);
 		return;
 	}
 	__sync_fetch_and_add(&counts->major_ns, bpf_ktime_get_ns() - begun->ns);
@@ -135,11 +182,16 @@ SEC("perf_event")
 int faults_major(struct bpf_perf_event_data *ctx)
 {
 	struct faults_key key = {};
+	struct faults_counts *counts;
 	__u64 addr = ctx->addr;
-	struct faults_counts *counts = fault_book(addr, &key);
 
-	if (!counts)
+	if (!fault_key(addr, &key))
 		return 0;
+	counts = counts_get(&key);
+	if (!counts) {
+		count(FAULTS_LOST_COUNTS, 1);
+		return 0;
+	}
 	if (was_user(ctx))
 		__sync_fetch_and_add(&counts->major_user, 1);
 	else
@@ -152,10 +204,9 @@ SEC("perf_event")
 int faults_minor(struct bpf_perf_event_data *ctx)
 {
 	struct faults_key key = {};
-	struct faults_counts *counts = fault_book(ctx->addr, &key);
 
-	if (counts)
-		__sync_fetch_and_add(&counts->minor, 1);
+	if (fault_key(ctx->addr, &key))
+		fault_add(&key, FAULTS_KIND_MINOR);
 	return 0;
 }
 
@@ -174,7 +225,7 @@ int BPF_PROG(faults_fork, struct task_struct *parent, struct task_struct *child)
 	if (settings.all)
 		return 0;
 	if (bpf_map_update_elem(&faults_watched, &tgid, &one, BPF_ANY)) {
-		count(FAULTS_LOST_BIRTHS);
+		count(FAULTS_LOST_BIRTHS, 1);
 		return 0;
 	}
 	__sync_fetch_and_add(&state->others_cnt, 1);
@@ -194,7 +245,7 @@ int BPF_PROG(faults_exit, struct task_struct *task)
 	owner_key(task, &key);
 	known = bpf_map_lookup_elem(&faults_owners, &key);
 	if (known && !owner_say(FAULTS_EVENT_END, *known, &key, task, FAULTS_NONE))
-		count(FAULTS_LOST_ENDS);
+		count(FAULTS_LOST_ENDS, 1);
 	stack_tables_leave(tgid);
 	if (!settings.all)
 		bpf_map_delete_elem(&faults_watched, &tgid);
@@ -224,7 +275,7 @@ int faults_tasks(struct bpf_iter__task *ctx)
 	if (!state->tgid || state->tgid == tgid) {
 		state->tgid = tgid;
 	} else if (bpf_map_update_elem(&faults_watched, &tgid, &one, BPF_ANY)) {
-		count(FAULTS_LOST_BIRTHS);
+		count(FAULTS_LOST_BIRTHS, 1);
 		return 0;
 	} else {
 		__sync_fetch_and_add(&state->others_cnt, 1);

@@ -30,6 +30,13 @@ struct {
 } faults_books SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct faults_pending);
+} faults_pending SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -82,12 +89,12 @@ static __always_inline struct faults_shared *state_get(void)
 	return bpf_map_lookup_elem(&faults_state, &zero);
 }
 
-static __always_inline void count(enum faults_counter counter)
+static __always_inline void count(enum faults_counter counter, __u64 n)
 {
 	struct faults_shared *state = state_get();
 
 	if (state)
-		__sync_fetch_and_add(&state->counters[counter], 1);
+		__sync_fetch_and_add(&state->counters[counter], n);
 }
 
 static __always_inline bool is_watched(struct task_struct *task)
@@ -301,7 +308,7 @@ static __noinline __u64 memory_find(struct task_struct *task, __u64 addr, struct
 	if (err == -2)		/* ENOENT */
 		return FAULTS_KNOWN | FAULTS_UNMAPPED;
 	if (err || !s.memory) {
-		count(FAULTS_MEMORY_BUSY);
+		count(FAULTS_MEMORY_BUSY, 1);
 		return 0;
 	}
 	if (changes && cpu && !__sync_val_compare_and_swap(&cpu->busy, 0, 1)) {

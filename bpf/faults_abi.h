@@ -63,6 +63,21 @@ struct faults_counts {
 };
 _Static_assert(sizeof(struct faults_counts) == 64, "same layout on both sides");
 
+/* What programs without a lasting place for it count, in the order of struct faults_counts. */
+enum faults_kind { FAULTS_KIND_FIRST, FAULTS_KIND_ZERO, FAULTS_KIND_COPIED, FAULTS_KIND_MINOR, FAULTS_KIND_CNT };
+
+/*
+ * What a CPU has counted last and not put into the books yet: mostly the next fault is of the same key, and a hash map takes as
+ * long as all the rest but for the stack. Readers add it to the books.
+ */
+struct faults_pending {
+	struct faults_key key;	/* its owner is FAULTS_NONE: nothing */
+	__u64 counts[FAULTS_KIND_CNT];
+	__u32 busy;		/* somebody writes here */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct faults_pending) == 56, "same layout on both sides");
+
 /* A new owner, or the end of one. */
 enum { FAULTS_EVENT_OWNER = 1, FAULTS_EVENT_END };
 

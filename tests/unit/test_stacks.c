@@ -94,6 +94,7 @@ TEST(many_processes)
 {
 	struct profile *p = profile_new(types);
 	uint64_t frames[] = { 0x1000, 0x2000, 0x3000 };
+	uint64_t with[4] = { 0xfffe000000000101ull };
 	int of_first, of_second;
 	struct stacks s;
 
@@ -126,6 +127,11 @@ TEST(many_processes)
 	}
 	CHECK_EQ(s.garbled_cnt, 1);
 	CHECK_EQ(s.err, 0);
+	/* with a frame that the source makes up: inside all others; a label has no frames */
+	memcpy(with + 1, frames, 3 * sizeof(*frames));
+	CHECK(stack_is(p, stacks_of_with(&s, STACK_FIRST, 1, with[0]), 1, with, 4, true));
+	CHECK_EQ(stacks_of_with(&s, STACK_FULL, 1, with[0]), stacks_of(&s, STACK_FULL, 1));
+	CHECK_EQ(stacks_of(&s, STACK_FIRST, 1), of_second);
 	/* a process that the profile does not have is the caller's mistake, not a stack */
 	CHECK_EQ(stacks_of(&s, STACK_FIRST, 2), -1);
 	CHECK_EQ(s.err, -EINVAL);

@@ -91,6 +91,8 @@ TEST(stat_line)
 		CHECK_EQ(stat.comm_len, strlen("a) R 1 (x\n) b"));
 		CHECK_EQ(stat.state, 'S');
 		CHECK_EQ(stat.flags, 4194304);
+		CHECK_EQ(stat.minflt, 10);
+		CHECK_EQ(stat.majflt, 12);
 		CHECK_EQ(stat.threads_cnt, 23);
 		CHECK_EQ(stat.start_ticks, 4242);
 	}

@@ -133,7 +133,7 @@ static void on_started(struct session *s, void *ctx)
 
 	log_info("attached to %s by %s; every fault counts from now on", run->who, faults_sensor_name(s->source));
 	run->rows = (struct faults_rows){
-		.profile = run->profile, .source = s->source, .by_process = !run->target && !run->args->raw, .raw = run->args->raw,
+		.profile = run->profile, .source = s->source, .tag = faults_tag_at, .by_process = !run->target && !run->args->raw, .raw = run->args->raw,
 	};
 	kernel_read(run->target, &run->start);
 	run->now = run->start;

@@ -376,7 +376,7 @@ static void foot_lines(const struct faults_view *v, struct report *r)
 
 int faults_report(const struct faults_view *v, struct report **ret)
 {
-	struct faults_rows paths = { .profile = v->profile, .source = v->source };
+	struct faults_rows paths = { .profile = v->profile, .source = v->source, .tag = faults_tag_at };
 	struct report *r = report_new();
 	size_t shown = v->rows->cnt < v->top ? v->rows->cnt : v->top;
 	int err = r ? 0 : -ENOMEM;

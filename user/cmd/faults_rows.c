@@ -97,7 +97,7 @@ static struct faults_row *row_of(struct faults_rows *r, struct hashmap *index, u
 static void row_count(const struct faults_rows *r, struct faults_row *row, uint32_t stack)
 {
 	uint64_t n = profile_value(r->profile, stack, FAULTS_FAULTS);
-	struct faults_tag tag = faults_tag_at(r->source, stack);
+	struct faults_tag tag = r->tag(r->source, stack);
 
 	if (n > row->best_faults || !row->stacks_cnt) {
 		row->best_faults = n;

@@ -27,6 +27,7 @@ struct faults_row {
 struct faults_rows {
 	const struct profile *profile;	/* borrowed, as the next one */
 	const struct source *source;
+	struct faults_tag (*tag)(const struct source *s, uint32_t stack);	/* faults_tag_at() */
 	bool by_process, raw;		/* raw: a row a stack */
 	struct faults_row *list;	/* sorted: most faults first, or most of the value that is asked for */
 	size_t cnt, size;

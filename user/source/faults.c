@@ -172,7 +172,7 @@ static int open_maps(struct source *s)
 		return err;
 	s->books = (struct faults_books){
 		.profile = s->ctx.profile, .owners = &s->owners, .stacks = &s->stacks,
-		.fd = bpf_map__fd(skel->maps.faults_books),
+		.fd = bpf_map__fd(skel->maps.faults_books), .pending_fd = bpf_map__fd(skel->maps.faults_pending),
 	};
 	err = faults_books_open(&s->books);
 	if (err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,21 +74,76 @@ static int entry_add(struct faults_books *b, const struct faults_key *key, struc
 	return 0;
 }
 
+static int entry_get(struct faults_books *b, const struct faults_key *key, struct faults_entry **ret)
+{
+	uint64_t at;
+
+	if (!hashmap_get(b->index, key, sizeof(*key), &at))
+		return entry_add(b, key, ret);
+	*ret = &b->list[at];
+	return 0;
+}
+
 static int entry_take(struct faults_books *b, const struct faults_key *key, const struct faults_counts *counts)
 {
 	struct faults_entry *e;
-	uint64_t at;
-	int err;
+	int err = entry_get(b, key, &e);
 
-	if (hashmap_get(b->index, key, sizeof(*key), &at)) {
-		e = &b->list[at];
-	} else {
-		err = entry_add(b, key, &e);
+	if (!err)
+		e->now = *counts;
+	return err;
+}
+
+/*
+ * What the CPUs have not put into the books yet. It is read after them: what goes there in between is missing until the next
+ * look, so that counts seem to fall. When the programs are detached it is exact.
+ */
+static int pending_take(struct faults_books *b)
+{
+	int cpus = libbpf_num_possible_cpus(), err = 0;
+	struct faults_pending *list = cpus > 0 ? calloc(cpus, sizeof(*list)) : NULL;
+	uint32_t zero = 0;
+
+	if (!list)
+		return -ENOMEM;
+	err = bpf_map_lookup_elem(b->pending_fd, &zero, list);
+	for (int i = 0; !err && i < cpus; i++) {
+		struct faults_entry *e;
+
+		if (list[i].key.owner == FAULTS_NONE)
+			continue;
+		err = entry_get(b, &list[i].key, &e);
 		if (err)
-			return err;
+			break;
+		e->now.first += list[i].counts[FAULTS_KIND_FIRST];
+		e->now.zero += list[i].counts[FAULTS_KIND_ZERO];
+		e->now.copied += list[i].counts[FAULTS_KIND_COPIED];
+		e->now.minor += list[i].counts[FAULTS_KIND_MINOR];
 	}
-	e->counts = *counts;
-	return 0;
+	free(list);
+	return err;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void counts_keep(struct faults_entry *e)
+{
+	struct faults_counts *c = &e->counts;
+
+	/* what comes back from swap is moved from one to the other */
+	if (e->now.first + e->now.zero >= c->first + c->zero) {
+		c->first = e->now.first;
+		c->zero = e->now.zero;
+	}
+	c->copied = larger(c->copied, e->now.copied);
+	c->minor = larger(c->minor, e->now.minor);
+	c->major_user = e->now.major_user;
+	c->major_kernel = e->now.major_kernel;
+	c->major_ns = e->now.major_ns;
+	c->timed = e->now.timed;
 }
 
 /* Reads the map in pieces. *keys and *values: of `room` entries, which grows where one bucket holds more. */
@@ -191,10 +247,17 @@ int faults_books_look(struct faults_books *b)
 {
 	struct faults_key *keys = NULL;
 	struct faults_counts *values = NULL;
-	int err = map_read(b, &keys, &values);
+	int err;
 
+	for (size_t i = 0; i < b->cnt; i++)
+		b->list[i].now = (struct faults_counts){ .first = 0 };
+	err = map_read(b, &keys, &values);
 	free(keys);
 	free(values);
+	if (!err)
+		err = pending_take(b);
+	for (size_t i = 0; !err && i < b->cnt; i++)
+		counts_keep(&b->list[i]);
 	return err ?: resolve(b);
 }
 

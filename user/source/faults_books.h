@@ -13,7 +13,8 @@
 
 struct faults_entry {
 	struct faults_key key;
-	struct faults_counts counts;
+	struct faults_counts counts;	/* never less than before: see pending_take() */
+	struct faults_counts now;	/* of the look that is under way */
 	enum faults_memory memory;
 	bool resolved;
 	int stacks[FAULTS_HOWS];	/* of the profile; -1 = not yet */
@@ -23,7 +24,7 @@ struct faults_books {
 	struct profile *profile;	/* borrowed, as the next ones */
 	struct faults_owners *owners;
 	struct stacks *stacks;
-	int fd;				/* of the map */
+	int fd, pending_fd;		/* of the maps */
 	uint64_t page_bytes, huge_bytes;
 	struct hashmap *index;		/* key -> entry */
 	struct faults_entry *list;

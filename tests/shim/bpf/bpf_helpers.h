@@ -30,6 +30,8 @@ void *shim_map_lookup_elem(void *map, const void *key);
 unsigned int shim_get_prandom_u32(void);
 #define bpf_map_update_elem	shim_map_update_elem
 long shim_map_update_elem(void *map, const void *key, const void *value, unsigned long long flags);
+#define bpf_map_delete_elem	shim_map_delete_elem
+long shim_map_delete_elem(void *map, const void *key);
 #define bpf_probe_read_user	shim_probe_read_user
 long shim_probe_read_user(void *dst, unsigned int size, const void *addr);
 #define bpf_ringbuf_output	shim_ringbuf_output
