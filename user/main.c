@@ -19,6 +19,7 @@ static void print_help(FILE *out)
 	      "  sudo ebb leak nginx -d 30s         by name, for 30 seconds\n"
 	      "  sudo ebb leak 1234 --dry-run       what would be attached where; attaches nothing\n"
 	      "  sudo ebb leak 1234 -d 1m -f folded -o leak.folded     for a flame graph\n"
+	      "  sudo ebb faults 1234               who touches new pages, in which part of the process\n"
 	      "  sudo ebb ports                     the whole machine: who uses up which ephemeral ports\n"
 	      "\n", out);
 	for (const struct command *c = commands; c->name; c++)
