@@ -65,11 +65,12 @@ cp -r "$full/Makefile" "$full/vmlinux" .
 cp -r "$full/user/base" user/
 cp -r "$full/tools/man" tools/
 echo 'programs:' > tests/programs/programs.mk
-mkdir -p tests/bench tests/unwind tests/symbol tests/series tests/vm tests/fuzz
+mkdir -p tests/bench tests/unwind tests/symbol tests/heap tests/series tests/vm tests/fuzz
 echo 'benches:' > tests/bench/bench.mk
 echo 'unwind-tools:' > tests/unwind/unwind.mk
 echo 'symbol-tools:' > tests/symbol/symbol.mk
 echo 'series-tools:' > tests/series/series.mk
+echo 'heap-tools:' > tests/heap/heap.mk
 echo 'vm-programs:' > tests/vm/vm.mk
 echo 'fuzzers:' > tests/fuzz/fuzz.mk
 echo 'int main(void) { return 0; }' > user/main.c

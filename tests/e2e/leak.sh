@@ -212,4 +212,23 @@ done
 check leak.help.examples "the first lines show no example" eval "head -n 8 '$WORK/help' | grep -q 'ebb leak'"
 
 check leak.alive "the server died" alive "$pid"
+# What ends between two snapshots is reported as it was a moment before, and a table in a file has its snapshots, too.
+start mortal python3 -c 'import sys, time
+print("ready", flush=True); sys.stdin.readline(); kept = []
+for i in range(25): kept.append([bytes(4000) for j in range(500)]); time.sleep(0.1)'
+await mortal '^ready' || finish
+if attached_or_fail leak.mortal.attach died leak "${PID[mortal]}" -i 1m --no-color --max-overhead none; then
+	tell mortal go
+	wait_end died 30
+	is leak.mortal.status "$STATUS" 0
+	says leak.mortal.rss "$WORK/died.out" '^RSS .* \(as it was .* before that\): up to .* explained'
+	says_not leak.mortal.grew "$WORK/died.out" 'it did not grow'
+fi
+start filed "$PROGRAMS/grow"
+await filed '^ready' || finish
+ebb_run file leak "${PID[filed]}" -i 100ms -d 2s -o "$WORK/file.table" --max-overhead none
+is leak.file.status "$STATUS" 0
+says_not leak.file.early "$WORK/file.table" 'EARLY: [0-9] of'
+stop filed TERM
+
 finish

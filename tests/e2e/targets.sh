@@ -94,6 +94,39 @@ if attached_or_fail targets.exec.attach again leak "$root" --tree -i 200ms --max
 	is targets.exec.next "$(grep -c '^next:' "$WORK/final")" 0
 fi
 
+# --- exec of who is named: an entry point that becomes its server, and two at once ---
+start entry sh -c 'read go; exec "$0" 1' "$PROGRAMS/family"
+if attached_or_fail targets.entry.attach entered leak "${PID[entry]}" --tree -f folded --max-overhead none; then
+	until_true 20 grep -q '^watching' "${ERR[entered]}"
+	tell entry go
+	await entry '^ready' || finish
+	check targets.entry.root "the program that the script has become is not watched" until_true 30 attached_times entered "${PID[entry]}" 2
+	check targets.entry.child "its child is not watched" watches entered "$(awk '$1 == "born" { print $2 }' "${OUT[entry]}")"
+	ask entry 'keep 6' '^ok keep'
+	stop entered
+	is targets.entry.status "$STATUS" 0 || show "$WORK/entered.err"
+	is targets.entry.kept "$(folded_match "$WORK/entered.out" "^family\\[${PID[entry]}\\];.*root_keep")" 600
+fi
+stop entry TERM
+start fork1 "$PROGRAMS/forks"
+start fork2 "$PROGRAMS/forks"
+await fork1 '^ready' && await fork2 '^ready' || finish
+if attached_or_fail targets.both.attach both leak "${PID[fork1]}" "${PID[fork2]}" -f folded --max-overhead none; then
+	until_true 20 grep -q '^watching' "${ERR[both]}"
+	tell fork1 exec
+	tell fork2 exec
+	for h in fork1 fork2; do
+		await "$h" '^ready' 20 2
+		check "targets.both.$h" "it is not attached to again" until_true 30 attached_times both "${PID[$h]}" 2
+		ask "$h" 'keep 3' '^ok keep'
+	done
+	stop both
+	is targets.both.status "$STATUS" 0 || show "$WORK/both.err"
+	for h in fork1 fork2; do is "targets.both.$h.kept" "$(folded_match "$WORK/both.out" "^[^;[]*\\[${PID[$h]}\\];.*parent_keep")" 300; done
+fi
+stop fork1 TERM
+stop fork2 TERM
+
 # --- Merged by executable ---
 if attached_or_fail targets.merge.attach merge leak "$root" --tree --merge -i 200ms --max-overhead none --no-color; then
 	until_true 30 grep -q '^watching 4 processes' "${ERR[merge]}" || not_ok targets.merge.four "it does not watch four processes"
@@ -139,6 +172,14 @@ ebb_run missing leak -p "${PID[lone]}" -p 4194000 -d 1s
 is targets.bad.missing "$STATUS" 1
 says targets.bad.missing.why "$WORK/missing.err" 'no process 4194000'
 says_not targets.bad.missing.first "$WORK/missing.err" '^attached'
+ebb_run mixed leak -p "${PID[lone]}" -p 2 -d 1s
+is targets.bad.thread "$STATUS" 4 1
+start script sh -c 'while read -r line; do :; done'
+start interrupted sh -c 'timeout --preserve-status -s INT 0.3 "$0" leak "$@" -f folded; echo "status $?"' "$EBB" "${PID[lone]}" "${PID[script]}"
+wait_end interrupted 30
+says targets.bad.interrupted "$WORK/interrupted.out" '^status [03]$'
+says_not targets.bad.interrupted.why "$WORK/interrupted.err" 'there is no process in'
+stop script TERM
 ebb_run dry leak "${PID[lone]}" --tree --dry-run
 is targets.bad.dry "$STATUS" 0
 says targets.bad.dry.sites "$WORK/dry.out" 'malloc'

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -13,6 +14,14 @@
 #include "cmd/pick.h"
 
 #define READY_TRIES	20	/* looks, ten a second: a dynamic linker needs milliseconds */
+
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
 
 /* Words of the command line and -p, in that order. */
 static int named_take(struct leak_choice *c, char **words, int words_cnt)
@@ -127,6 +136,7 @@ static struct leak_known *known_get(struct leak_choice *c, pid_t pid, uint64_t s
 		c->known = more;
 		k = &more[c->known_cnt++];
 		*k = (struct leak_known){ .pid = pid, .start_ticks = start_ticks };
+		c->born_cnt += c->started;
 	}
 	if (k->start_ticks != start_ticks)
 		*k = (struct leak_known){ .pid = pid, .start_ticks = start_ticks };
@@ -139,6 +149,18 @@ void leak_choice_forget(struct leak_choice *c, pid_t pid)
 
 	if (k)
 		*k = c->known[--c->known_cnt];
+}
+
+void leak_choice_again(struct leak_choice *c, pid_t pid)
+{
+	struct leak_known *k = known_find(c, pid);
+
+	if (!k)
+		return;
+	k->taken = false;
+	k->again = true;
+	k->tries = 0;
+	c->pending_cnt++;
 }
 
 bool leak_choice_is_there(const struct leak_choice *c)
@@ -166,6 +188,7 @@ static int found_open(struct leak_choice *c, struct leak_known *k, struct target
 
 	k->taken = true;
 	if (err) {
+		k->watched = false;
 		if (problem != TARGET_NO_PROCESS && problem != TARGET_ZOMBIE)
 			pick_problem("leak", k->pid, problem, tgid, err);
 		return 0;
@@ -174,12 +197,20 @@ static int found_open(struct leak_choice *c, struct leak_known *k, struct target
 	if (c->started && k->tries < READY_TRIES && !is_ready(c, t)) {
 		k->tries++;
 		k->taken = false;
-		c->pending = true;
+		c->pending_cnt++;
 		target_free(t);
 		return 0;
 	}
 	*ret = t;
 	return 0;
+}
+
+static void say_again(const struct target *t)
+{
+	char *name = text_safe(t->exe ? t->exe : "?");
+
+	log_info("process %d called exec and is now %s: the books start anew", (int)t->pid, name ? name : "");
+	free(name);
 }
 
 static int hand_out(struct leak_choice *c, struct leak_known *k, int (*add)(struct target *t, void *ctx), void *ctx)
@@ -190,8 +221,20 @@ static int hand_out(struct leak_choice *c, struct leak_known *k, int (*add)(stru
 	if (err || !t)
 		return err;
 	k->watched = true;
-	c->born_cnt += c->started;
+	if (k->again)
+		say_again(t);
 	return add(t, ctx);
+}
+
+/* Those that are another program by now. */
+static int scan_again(struct leak_choice *c, int (*add)(struct target *t, void *ctx), void *ctx)
+{
+	int code = EXIT_DONE;
+
+	for (size_t i = 0; !code && i < c->known_cnt; i++)
+		if (c->known[i].again && !c->known[i].taken)
+			code = hand_out(c, &c->known[i], add, ctx);
+	return code;
 }
 
 /* Forgets those that nobody watches and that are gone. */
@@ -216,15 +259,16 @@ static int scan_family(struct leak_choice *c, int (*add)(struct target *t, void 
 	pid_t *roots = calloc(c->known_cnt + 1, sizeof(*roots));
 	struct family family = { .group = c->has_group ? &c->group : NULL, .roots = roots };
 	struct family_member *found = NULL;
+	uint64_t begin_ns = clock_ns();
 	size_t cnt = 0;
 	int code = EXIT_DONE, err = roots ? 0 : -ENOMEM;
 
-	c->pending = false;
 	for (size_t i = 0; !err && c->args->tree && i < c->known_cnt; i++)
 		if (c->known[i].watched)
 			roots[family.roots_cnt++] = c->known[i].pid;
 	if (!err)
 		err = family_find(&family, &found, &cnt);
+	c->scan_ns = clock_ns() - begin_ns;
 	for (size_t i = 0; !err && !code && i < cnt; i++) {
 		struct leak_known *k = known_get(c, found[i].pid, found[i].start_ticks);
 
@@ -279,8 +323,11 @@ int leak_choice_scan(struct leak_choice *c, int (*add)(struct target *t, void *c
 {
 	int code = EXIT_DONE;
 
+	c->pending_cnt = 0;
 	if (!c->started)
 		code = scan_named(c, add, ctx);
+	else
+		code = scan_again(c, add, ctx);
 	if (!code && c->grows)
 		code = scan_family(c, add, ctx);
 	c->started = true;
@@ -290,7 +337,7 @@ int leak_choice_scan(struct leak_choice *c, int (*add)(struct target *t, void *c
 int leak_choice_reopen(const struct leak_choice *c, pid_t pid, struct target **ret)
 {
 	struct target *t = NULL;
-	char arg[32], *name;
+	char arg[32];
 	int code;
 
 	snprintf(arg, sizeof(arg), "%d", (int)pid);
@@ -308,9 +355,7 @@ int leak_choice_reopen(const struct leak_choice *c, pid_t pid, struct target **r
 		if (code)
 			return code;
 	}
-	name = text_safe(t->exe ? t->exe : "?");
-	log_info("process %d called exec and is now %s: the books start anew", (int)pid, name ? name : "");
-	free(name);
+	say_again(t);
 	*ret = t;
 	return EXIT_DONE;
 }

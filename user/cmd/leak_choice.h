@@ -24,12 +24,14 @@ struct leak_choice {
 		uint64_t start_ticks;
 		unsigned int tries;	/* looks at it when it had no allocator yet */
 		bool taken;		/* handed out, or given up */
+		bool again;		/* it was handed out before, and is another program now */
 		bool watched;		/* its children are wanted: with --tree */
 	} *known;
 	size_t known_cnt;
-	bool pending;			/* some are to be looked at again soon */
+	size_t pending_cnt;		/* that are to be looked at again soon */
 	bool started;			/* the first scan is over */
-	uint64_t born_cnt;		/* handed out after it */
+	uint64_t born_cnt;		/* that were found after it */
+	uint64_t scan_ns;		/* what the last scan took, without what add() did */
 	char *what;			/* "cgroup /a/b", "unit nginx.service"; NULL = processes by number */
 };
 
@@ -42,8 +44,10 @@ void leak_choice_close(struct leak_choice *c);
  * it. An exit code: of processes that are named, one that cannot be opened is a reason, printed.
  */
 int leak_choice_scan(struct leak_choice *c, int (*add)(struct target *t, void *ctx), void *ctx);
-/* One that was handed out has ended, or calls exec: what has its number later is another. */
+/* One that was handed out has ended: what has its number later is another. */
 void leak_choice_forget(struct leak_choice *c, pid_t pid);
+/* One that was handed out calls exec: a later scan hands it out again, when the new program is ready. */
+void leak_choice_again(struct leak_choice *c, pid_t pid);
 /* False when what was named is gone: a cgroup that was removed. */
 bool leak_choice_is_there(const struct leak_choice *c);
 

@@ -30,7 +30,9 @@ struct leak_group {
 	uint64_t scan_ns;		/* not before then are processes looked for again */
 	size_t forgotten_cnt;		/* ended members that are not kept */
 	uint64_t start_ns, now_ns;
-	pid_t execed;			/* it is another program now: to be opened again; 0 = none */
+	pid_t execed;			/* the one process is another program now: to be opened again; 0 = none */
+	uint64_t unseen_cnt;		/* children that had ended before they were found */
+	bool interrupted;		/* a signal came while processes were attached to */
 	bool stopped, lost;		/* exit codes of members */
 	int failed;			/* the exit code of the run, when it could not go on */
 };
@@ -106,14 +108,35 @@ static void member_unwatched(struct leak_group *g, pid_t pid)
 {
 	log_warn("process %d is not watched", (int)pid);
 	g->unwatched_cnt++;
+	g->lost = true;
+}
+
+/* Of several a scan finds it again; the one process is waited for. */
+static void member_execed(struct leak_group *g, pid_t pid)
+{
+	if (is_several(g))
+		leak_choice_again(g->choice, pid);
+	else
+		g->execed = pid;
+}
+
+/* Whether to go on attaching: to hundreds it takes a minute, and Ctrl-C is for that, too. */
+static bool is_interrupted(struct leak_group *g)
+{
+	if (!is_several(g) || args_of(g)->dry_run || !loop_signalled(&g->loop))
+		return false;
+	if (!g->interrupted)
+		log_warn("interrupted while attaching: the other processes are not watched");
+	g->interrupted = g->lost = true;
+	g->unwatched_cnt++;
+	return true;
 }
 
 /* Takes t over and watches it. An exit code ends the run. */
 static int group_add(struct target *t, void *ctx)
 {
 	struct leak_group *g = ctx;
-	/* attaching to hundreds takes a minute, and Ctrl-C is for that, too */
-	bool wanted = !loop_signalled(&g->loop) && has_room(g, t);
+	bool wanted = !is_interrupted(g) && has_room(g, t);
 	struct leak_member *m = wanted ? member_new(g) : NULL;
 	pid_t pid = t->pid;
 	int code;
@@ -125,8 +148,7 @@ static int group_add(struct target *t, void *ctx)
 	code = leak_member_open(m, &g->shared, t);
 	if (code == LEAK_PLAN_EXECED) {
 		member_drop(g, g->cnt - 1);
-		leak_choice_forget(g->choice, pid);
-		g->execed = pid;
+		member_execed(g, pid);
 		return EXIT_DONE;
 	}
 	if (args_of(g)->dry_run || (code && is_several(g))) {
@@ -150,8 +172,9 @@ static void member_end(struct leak_group *g, struct leak_member *m)
 	g->forks_gone += leak_forks(m->session.source);
 	code_take(g, leak_member_finish(m));
 	if (m->session.end == SESSION_EXECED)
-		g->execed = m->pid;
-	leak_choice_forget(g->choice, m->pid);
+		member_execed(g, m->pid);
+	else
+		leak_choice_forget(g->choice, m->pid);
 	leak_member_release(m);
 }
 
@@ -184,10 +207,6 @@ static void exec_follow(struct leak_group *g)
 	if (!pid)
 		return;
 	g->execed = 0;
-	if (g->choice->grows) {		/* the next scan finds it, when it is ready */
-		g->choice->pending = true;
-		return;
-	}
 	session_hold_signals(true);
 	if (!leak_choice_reopen(g->choice, pid, &t))	/* else it is gone: what the last life held is the result */
 		code_take(g, group_add(t, g));
@@ -206,13 +225,18 @@ static uint64_t forks_of(const struct leak_group *g)
 /* New processes: every second, soon after a fork, and when one was not ready; less often where there are very many. */
 static void newcomers(struct leak_group *g, bool tick)
 {
-	uint64_t forks = forks_of(g), begin_ns = clock_ns();
+	uint64_t forks = forks_of(g);
 
-	if (!g->choice->grows || (!tick && forks == g->forks_seen && !g->choice->pending) || begin_ns < g->scan_ns)
+	bool grows = g->choice->grows && (tick || forks != g->forks_seen);
+
+	if ((!grows && !g->choice->pending_cnt) || clock_ns() < g->scan_ns)
 		return;
 	g->forks_seen = forks;
 	code_take(g, leak_choice_scan(g->choice, group_add, g));
-	g->scan_ns = clock_ns() + SCAN_PAUSES * (clock_ns() - begin_ns);
+	/* of those that were forked before it, what was neither found now nor earlier has ended */
+	if (g->choice->grows && forks > g->choice->born_cnt)
+		g->unseen_cnt = forks - g->choice->born_cnt;
+	g->scan_ns = clock_ns() + SCAN_PAUSES * g->choice->scan_ns;
 }
 
 static size_t living_cnt(const struct leak_group *g)
@@ -227,8 +251,8 @@ static size_t living_cnt(const struct leak_group *g)
 /* A group may be without processes for a while; what is named by number ends with the last of them. */
 static bool goes_on(struct leak_group *g)
 {
-	if (living_cnt(g) || !g->choice->has_group)
-		return living_cnt(g);
+	if (living_cnt(g) || g->choice->pending_cnt || !g->choice->has_group)
+		return living_cnt(g) || g->choice->pending_cnt;
 	if (leak_choice_is_there(g->choice))
 		return true;
 	log_warn("%s is gone", g->choice->what);
@@ -251,19 +275,12 @@ static bool on_settle(struct loop *l, bool tick, void *ctx)
 	return goes_on(g);
 }
 
-static uint64_t unseen_cnt(const struct leak_group *g)
-{
-	uint64_t forks = forks_of(g);
-
-	return g->choice->grows && forks > g->choice->born_cnt ? forks - g->choice->born_cnt : 0;
-}
-
 static int show_several(struct leak_group *g, bool last)
 {
 	struct leak_units_facts facts = {
 		.what = g->choice->what, .members_cnt = g->cnt + g->forgotten_cnt, .ended_cnt = g->forgotten_cnt,
 		.unwatched_cnt = g->unwatched_cnt, .unfit_cnt = g->unfit_cnt,
-		.unseen_cnt = unseen_cnt(g), .max_memory_bytes = g->shared.room.max_bytes,
+		.unseen_cnt = g->unseen_cnt, .max_memory_bytes = g->shared.room.max_bytes,
 		.now_ns = g->now_ns, .start_ns = g->start_ns,
 	};
 
@@ -362,9 +379,9 @@ static int group_finish(struct leak_group *g)
 		err = leak_units_update(&g->units, g->members, g->cnt, g->now_ns);
 		if (!err)
 			err = leak_wants_table(args_of(g)) ? show_several(g, true) : write_several(g);
-		if (unseen_cnt(g) && (!leak_wants_table(args_of(g)) || args_of(g)->output))
+		if (g->unseen_cnt && (!leak_wants_table(args_of(g)) || args_of(g)->output))
 			log_warn("at least %llu processes were born and had ended before they were watched",
-				 (unsigned long long)unseen_cnt(g));
+				 (unsigned long long)g->unseen_cnt);
 		if (g->unfit_cnt)
 			log_error(-ENOSPC, "%zu processes were not watched: their books do not fit into --max-memory; about %zu MiB "
 				  "would hold all", g->unfit_cnt,
@@ -378,6 +395,8 @@ static int group_finish(struct leak_group *g)
 /* Nothing to watch at the start: of several that were found none could be attached to, or there are none. */
 static int nothing_exit(const struct leak_group *g)
 {
+	if (g->interrupted)
+		return EXIT_LOST;
 	if (g->unwatched_cnt) {
 		log_error(-EOPNOTSUPP, "none of the %zu processes could be attached to", g->unwatched_cnt);
 		return EXIT_STOPPED;
@@ -390,8 +409,8 @@ static int group_watch(struct leak_group *g)
 {
 	const struct leak_args *args = args_of(g);
 	const struct loop_config config = {
-		/* a peak is one of snapshots */
-		.interval_ns = (leak_wants_table(args) && !args->output) || args->value == LEAK_PEAK_BYTES ? args->interval_ns : 0,
+		/* classes are read from snapshots, and a peak is one of them */
+		.interval_ns = leak_wants_table(args) || args->value == LEAK_PEAK_BYTES ? args->interval_ns : 0,
 		.duration_ns = args->duration_ns != LEAK_NO_DURATION ? args->duration_ns : 0,
 		.targets = true, .shown = on_shown, .settle = on_settle, .ctx = g,
 	};
@@ -400,10 +419,10 @@ static int group_watch(struct leak_group *g)
 	exec_follow(g);
 	if (code || args->dry_run || g->failed)
 		return code ? code : g->failed;
-	if (!g->cnt && !(g->choice->grows && g->choice->pending))
+	if (!g->cnt && !g->choice->pending_cnt)
 		return nothing_exit(g);
 	if (is_several(g))
-		log_info("watching %zu processes%s%s", g->cnt, g->choice->what ? " of " : "", g->choice->what ? g->choice->what : "");
+		log_info("watching %zu process%s%s%s", g->cnt, g->cnt == 1 ? "" : "es", g->choice->what ? " of " : "", g->choice->what ? g->choice->what : "");
 	g->start_ns = clock_ns();
 	err = loop_run(&g->loop, &config);
 	group_stop(g, g->loop.end);

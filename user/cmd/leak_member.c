@@ -96,14 +96,32 @@ static int rows_ready(struct leak_member *m)
 	return m->err;
 }
 
+/* Of what ends between two snapshots the last second's counters are the last that is known. */
+static void memory_look(struct leak_member *m, bool whole)
+{
+	if (whole ? target_memory_read(m->target, &m->memory_now) : target_memory_counters(m->target, &m->memory_now))
+		return;
+	m->memory_ns = clock_ns();
+	m->heap_is_old = !whole;
+}
+
 static void on_started(struct session *s, void *ctx)
 {
 	struct leak_member *m = ctx;
 
 	log_info("attached to %zu sites of process %d by %s; every %s counts from now on", m->plan->sites_cnt,
 		 (int)m->pid, leak_source.attached_by(s->source), m->shared->args->pairs.cnt ? "call" : "allocation");
+	/* the books begin now, and so does what they are to explain */
+	target_memory_read(m->target, &m->memory_start);
+	memory_look(m, true);
 	sites_verify(m, m->plan);
 	rows_ready(m);
+}
+
+static void on_tick(struct session *s, void *ctx)
+{
+	(void)s;
+	memory_look(ctx, false);
 }
 
 static void on_before(struct session *s, void *ctx)
@@ -112,7 +130,7 @@ static void on_before(struct session *s, void *ctx)
 
 	/* of a dead target the last reading stays, and after exec it would be the new program's */
 	if (s->end != SESSION_EXECED)
-		target_memory_read(m->target, &m->memory_now);
+		memory_look(m, true);
 	m->cutoff_ns = 0;
 	if (leak_wants_table(m->shared->args) && m->cutoff_rows->by_name)
 		m->cutoff_ns = rows_cutoff(m->cutoff_rows, s->now_ns);
@@ -162,6 +180,7 @@ static void config_fill(struct leak_member *m)
 		.started = on_started,
 		.mapped = on_mapped,
 		.before = on_before,
+		.tick = on_tick,
 		.after = on_after,
 		.ctx = m,
 	};
@@ -314,7 +333,8 @@ void leak_member_view(const struct leak_member *m, const char *who, struct leak_
 	*ret = (struct leak_view){
 		.who = who, .comm = m->comm, .pid = m->pid,
 		.profile = m->profile, .rows = (struct rows *)&m->rows,
-		.memory_start = m->memory_start, .memory_now = m->memory_now,
+		.memory_start = m->memory_start, .memory_now = m->memory_now, .memory_ns = m->memory_ns,
+		.heap_is_old = m->heap_is_old,
 		.cutoff_ns = m->cutoff_ns,
 		.start_ns = s->start_ns, .now_ns = s->now_ns, .start_wall_s = s->start_wall_s,
 		.cost_percent = meter_cost_percent(&s->meter),

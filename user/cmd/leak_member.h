@@ -51,6 +51,8 @@ struct leak_member {
 	uint64_t cutoff_ns;
 	struct merge_source merged;	/* with --merge */
 	struct target_memory memory_start, memory_now;
+	uint64_t memory_ns;		/* when memory_now was read */
+	bool heap_is_old;		/* but for its heap_bytes, which are those of the last snapshot */
 	uint64_t unseen_cnt;		/* sites without a breakpoint */
 	struct leak_options options;
 	struct session_config config;

@@ -94,7 +94,7 @@ static int builtin_add(struct pairs *pairs, const struct builtin *b)
 /* --pairs NAME,NAME… */
 static int builtins_add(struct pairs *pairs, const char *names)
 {
-	while (*names) {
+	do {
 		size_t len = strcspn(names, ",");
 		const struct builtin *b = builtins;
 		int err;
@@ -107,7 +107,7 @@ static int builtins_add(struct pairs *pairs, const char *names)
 		if (err)
 			return err;
 		names += len + (names[len] == ',');
-	}
+	} while (*names);
 	return 0;
 }
 
@@ -123,6 +123,8 @@ static int argument_parse(const char *option, const char *value, size_t *ret_len
 		if (text_parse_u64(colon + 1, ret_arg) || *ret_arg < 1 || *ret_arg > PAIR_ARGS_MAX)
 			return log_error(-EINVAL, "--%s: arguments are counted from 1 to %d, as in --%s FUNC:2", option, PAIR_ARGS_MAX,
 					 option);
+	} else if (colon && colon != value && colon[-1] != ':' && colon[1] != ':') {
+		return log_error(-EINVAL, "--%s %s: behind the colon stands the number of an argument", option, value);
 	}
 	return *ret_len ? 0 : log_error(-EINVAL, "--%s: the name of a function is missing", option);
 }
@@ -162,6 +164,9 @@ static int check(const struct pairs *pairs, bool has_object)
 		if (!releases(p) && !p->are_threads)
 			return log_error(-EINVAL, "--acquire %s has no --release behind it: everything would be held for ever",
 					 p->functions[0].name);
+		for (size_t j = 0; j < p->functions_cnt; j++)
+			if (p->functions[j].acquires != p->functions[0].acquires && !strcmp(p->functions[j].name, p->functions[0].name))
+				return log_error(-EINVAL, "%s cannot be both --acquire and --release", p->functions[0].name);
 		if (p->has_sizes)
 			sizes = true;
 		else

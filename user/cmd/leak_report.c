@@ -76,6 +76,31 @@ static void mappings_line(const struct leak_view *v, struct report *r)
 		    text_bytes(bytes, m.bytes, false), text_count(cnt, m.cnt), cut);
 }
 
+static void kinds_line(const struct leak_view *v, struct report *r)
+{
+	const struct target_memory *a = &v->memory_start, *b = &v->memory_now;
+	double heap = ((double)b->heap_bytes - a->heap_bytes) / MIB;
+	double anon = ((double)b->anon_bytes - a->anon_bytes) / MIB;
+	double files = ((double)b->file_bytes - a->file_bytes) / MIB, shared = ((double)b->shmem_bytes - a->shmem_bytes) / MIB;
+
+	if (v->heap_is_old)
+		report_head(r, REPORT_PLAIN, "by kind: anonymous, [heap] included %+.1f, files %+.1f, shared %+.1f", anon, files, shared);
+	else
+		report_head(r, REPORT_PLAIN, "by kind: [heap] %+.1f, other anonymous %+.1f, files %+.1f, shared %+.1f", heap, anon - heap,
+			    files, shared);
+}
+
+/* Of one that has ended what was read last is of a moment before. */
+static const char *read_before(const struct leak_view *v, char buf[TEXT_BYTES_MAX + 32])
+{
+	char ago[TEXT_BYTES_MAX];
+
+	buf[0] = '\0';
+	if ((v->end == SESSION_EXITED || v->end == SESSION_EXECED) && v->memory_ns && v->now_ns > v->memory_ns + 20000000)
+		snprintf(buf, TEXT_BYTES_MAX + 32, " (as it was %s before that)", text_duration(ago, v->now_ns - v->memory_ns));
+	return buf;
+}
+
 /* What grew, and what the books know of it. */
 static void rss_lines(const struct leak_view *v, struct report *r)
 {
@@ -83,24 +108,22 @@ static void rss_lines(const struct leak_view *v, struct report *r)
 	double grown = ((double)b->rss_bytes - a->rss_bytes) / MIB;
 	double held = leak_view_held(v) / MIB;
 	double explained = held < 0 ? 0 : held < grown ? held : grown > 0 ? grown : 0;
-	double heap = ((double)b->heap_bytes - a->heap_bytes) / MIB;
-	double anon = ((double)b->anon_bytes - a->anon_bytes) / MIB - heap;
-	char start[TEXT_BYTES_MAX], now[TEXT_BYTES_MAX];
+	char start[TEXT_BYTES_MAX], now[TEXT_BYTES_MAX], before[TEXT_BYTES_MAX + 32];
 
 	text_count(start, a->rss_bytes / MIB + 0.5);
 	text_count(now, b->rss_bytes / MIB + 0.5);
+	read_before(v, before);
 	if (v->older)
-		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f; %.1f MiB in blocks that are old enough (--older)", start,
-			    now, grown, held);
+		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f%s; %.1f MiB in blocks that are old enough (--older)", start,
+			    now, grown, before, held);
 	else if (grown > 0.05)
-		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f: up to %.1f explained by the %.1f MiB held below (%.0f %%), "
-			    "%.1f unexplained", start, now, grown, explained, held, 100 * explained / grown,
+		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f%s: up to %.1f explained by the %.1f MiB held below (%.0f %%), "
+			    "%.1f unexplained", start, now, grown, before, explained, held, 100 * explained / grown,
 			    grown - explained);
 	else
-		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f: it did not grow; %.1f MiB held below", start, now,
-			    grown, held);
-	report_head(r, REPORT_PLAIN, "by kind: [heap] %+.1f, other anonymous %+.1f, files %+.1f, shared %+.1f", heap, anon,
-		    ((double)b->file_bytes - a->file_bytes) / MIB, ((double)b->shmem_bytes - a->shmem_bytes) / MIB);
+		report_head(r, REPORT_PLAIN, "RSS %s → %s MiB = %+.1f%s: it did not grow; %.1f MiB held below", start, now,
+			    grown, before, held);
+	kinds_line(v, r);
 }
 
 static void since_line(const struct leak_view *v, struct report *r)
@@ -241,25 +264,35 @@ static void row_write(const struct leak_view *v, struct report *r, const struct 
 	code_cell(v, r, row);
 }
 
+bool leak_row_has_any(const struct row *row)
+{
+	for (int t = 0; t < LEAK_VALUES; t++)
+		if (row->values[t])
+			return true;
+	return false;
+}
+
 /* All rows that are not shown, in one. */
 static void other_row(const struct leak_view *v, struct report *r, size_t from)
 {
 	int64_t values[LEAK_VALUES] = { 0 }, last = 0;
+	size_t cnt = 0;
 
-	if (from >= v->rows->cnt)
-		return;
 	for (size_t i = from; i < v->rows->cnt; i++) {
 		for (int t = 0; t < LEAK_VALUES; t++)
 			values[t] += v->rows->list[i]->values[t];
 		last += v->rows->list[i]->last_bytes;
+		cnt += leak_row_has_any(v->rows->list[i]);
 	}
+	if (!cnt)
+		return;
 	report_row(r, REPORT_DIM);
 	report_cell(r, "other");
 	leak_value_cell(v, r, values[v->type]);
 	leak_growth_cell(v, r, last);
 	report_cell(r, "%s", "");
 	report_cell(r, "%s", "");
-	report_cell(r, "%zu more paths (--top)", v->rows->cnt - from);
+	report_cell(r, "%zu more path%s (--top)", cnt, cnt == 1 ? "" : "s");
 }
 
 /* The evidence for the first leak, or what is missing for a verdict. */

@@ -17,6 +17,8 @@ struct leak_view {
 	const struct profile *profile;
 	struct rows *rows;
 	struct target_memory memory_start, memory_now;
+	uint64_t memory_ns;		/* when memory_now was read: before its end, of one that has ended; 0 = not known */
+	bool heap_is_old;		/* heap_bytes is of an earlier moment */
 	uint64_t cutoff_ns;
 	uint64_t start_ns, now_ns;	/* CLOCK_MONOTONIC */
 	int64_t start_wall_s;
@@ -48,6 +50,9 @@ void leak_growth_cell(const struct leak_view *v, struct report *r, int64_t grown
 
 /* Adds what names a row, "handle_upload server via malloc_wrapper". Where it stands in the row's best stack; -1 for a label. */
 int leak_row_name(const struct leak_view *v, const struct row *row, struct text *name);
+
+/* Whether it ever had anything: "[stacks full]" is always there. */
+bool leak_row_has_any(const struct row *row);
 
 /* Classifies the rows and composes the report. The caller frees it. -ENOMEM. */
 int leak_report(const struct leak_view *v, struct report **ret);

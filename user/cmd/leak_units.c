@@ -222,7 +222,9 @@ static void line_of_member(const struct leak_member *m, struct line *line)
 
 static const struct row *first_row(const struct line *line)
 {
-	return line->view.rows->cnt ? line->view.rows->list[0] : NULL;
+	const struct rows *r = line->view.rows;
+
+	return r->cnt && leak_row_has_any(r->list[0]) ? r->list[0] : NULL;
 }
 
 /* As their first rows: what leaks first, then by what grew, then by what is held. */
@@ -276,13 +278,14 @@ static void heads(const struct leak_units *u, const struct leak_units_facts *f, 
 
 		kernel_bytes += v->kernel_bytes;
 		lost_cnt += profile_lost(v->profile);
-		most = v->cost_percent > most ? v->cost_percent : most;
+		if (v->end != SESSION_BRAKE)
+			most = v->cost_percent > most ? v->cost_percent : most;
 		start += v->memory_start.rss_bytes / MIB;
 		now += v->memory_now.rss_bytes / MIB;
 	}
 	report_head(r, lost_cnt || f->unfit_cnt ? REPORT_BAD : most > METER_WARN_PERCENT ? REPORT_WARN : REPORT_BOLD,
-		    "leak  %zu processes%s%s%s · %s · exact · the dearest costs %.1f %% · lost %s", f->members_cnt,
-		    f->what ? " of " : "", f->what ? f->what : "", u->args->merge ? ", merged by executable" : "",
+		    "leak  %zu process%s%s%s%s · %s · exact · the dearest costs %.1f %% · lost %s", f->members_cnt,
+		    f->members_cnt == 1 ? "" : "es", f->what ? " of " : "", f->what ? f->what : "", u->args->merge ? ", merged by executable" : "",
 		    text_duration(duration, f->now_ns - f->start_ns), most < 0 ? 0 : most, text_count(lost, lost_cnt));
 	report_head(r, REPORT_PLAIN, "RSS %.0f → %.0f MiB = %+.1f in all, what they share counted in each · %zu ended · books %s of "
 		    "kernel memory, %s at most", start, now, now - start, f->ended_cnt,

@@ -200,6 +200,8 @@ int session_on_tick(struct session *s)
 {
 	if (s->config->target)
 		meter_update(s);
+	if (s->config->tick)
+		s->config->tick(s, s->config->ctx);
 	/* what the source does in its own time */
 	return s->config->type->on_event(s->source) ?: naming_update(&s->naming, false);
 }

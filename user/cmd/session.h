@@ -34,6 +34,7 @@ struct session_config {
 	void (*started)(struct session *s, void *ctx);
 	/* When the target has mapped or unmapped files with code, and once more a second later; may be NULL. */
 	void (*mapped)(struct session *s, void *ctx);
+	void (*tick)(struct session *s, void *ctx);	/* every second; may be NULL */
 	/*
 	 * Before each snapshot, and after it when all frames have names; without a target some may still wait for theirs,
 	 * except in the last. `last`: the run has ended.

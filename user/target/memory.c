@@ -96,28 +96,32 @@ static int read_heap(const struct target *t, uint64_t *ret_bytes)
  * Exact figures need a walk of all page tables (smaps_rollup), which a look every few seconds at a
  * large process should not pay for.
  */
+int target_memory_counters(const struct target *t, struct target_memory *ret)
+{
+	struct text status = { 0 };
+	int err = proc_read(t->proc_fd, "status", &status);
+
+	if (!err && !proc_status_line(text_str(&status), "VmRSS", &(size_t){ 0 }))
+		err = -ESRCH;	/* no memory any more: a zombie */
+	if (!err) {
+		ret->rss_bytes = status_kib(status.str, "VmRSS");
+		ret->anon_bytes = status_kib(status.str, "RssAnon");
+		ret->file_bytes = status_kib(status.str, "RssFile");
+		ret->shmem_bytes = status_kib(status.str, "RssShmem");
+	}
+	text_free(&status);
+	return err;
+}
+
 int target_memory_read(const struct target *t, struct target_memory *ret)
 {
 	struct target_memory memory = { 0 };
-	struct text status = { 0 };
-	int err;
+	int err = target_memory_counters(t, &memory);
 
-	err = proc_read(t->proc_fd, "status", &status);
-	if (err)
-		goto out;
-	if (!proc_status_line(text_str(&status), "VmRSS", &(size_t){ 0 })) {
-		err = -ESRCH;	/* no memory any more: a zombie */
-		goto out;
-	}
-	memory.rss_bytes = status_kib(status.str, "VmRSS");
-	memory.anon_bytes = status_kib(status.str, "RssAnon");
-	memory.file_bytes = status_kib(status.str, "RssFile");
-	memory.shmem_bytes = status_kib(status.str, "RssShmem");
-	err = read_heap(t, &memory.heap_bytes);
+	if (!err)
+		err = read_heap(t, &memory.heap_bytes);
 	if (!err)
 		*ret = memory;
-out:
-	text_free(&status);
 	return err;
 }
 

@@ -90,7 +90,8 @@ static int maps_read(const struct target_space *s, struct text *ret)
 
 static enum target_piece_kind kind_of(const struct target_mapping *map)
 {
-	if (!*map->path || !strncmp(map->path, "[anon", 5) || !strncmp(map->path, "/dev/zero", 9))
+	if (!*map->path || !strncmp(map->path, "[anon", 5) || !strncmp(map->path, "/dev/zero", 9) ||
+	    !strncmp(map->path, "/SYSV", 5))
 		return TARGET_PIECE_ANON;
 	if (!strcmp(map->path, "[heap]"))
 		return TARGET_PIECE_HEAP;

@@ -11,7 +11,7 @@
 struct target_space;
 
 enum target_piece_kind {
-	TARGET_PIECE_ANON,	/* also [anon:…] and shared anonymous memory */
+	TARGET_PIECE_ANON,	/* also [anon:…] and shared anonymous memory, that of shmat() */
 	TARGET_PIECE_FILE,
 	TARGET_PIECE_HEAP,	/* what brk gives */
 	TARGET_PIECE_KERNEL,	/* [stack], which grows by itself, [vdso], [uprobes] … */

@@ -143,6 +143,8 @@ struct target_memory {
 	uint64_t heap_bytes;	/* resident part of [heap]; 0 when there is none */
 };
 int target_memory_read(const struct target *t, struct target_memory *ret);
+/* The same without heap_bytes, which is left alone: the kernel walks the heap's pages for it, and this costs nothing. */
+int target_memory_counters(const struct target *t, struct target_memory *ret);
 /* As the target itself is told who it is: a container has its own numbers for processes. */
 struct target_ids {
 	pid_t own_pid;				/* in its own pid namespace */
