@@ -47,6 +47,8 @@ static int run(const char *name)
 		return bench_books(true, true, true);
 	if (!strcmp(name, "symbols.node"))
 		return bench_symbols();
+	if (!strcmp(name, "mem.walk"))
+		return bench_mem_walk();
 	if (!strcmp(name, "ports.churn"))
 		return bench_ports_churn();
 	if (!strcmp(name, "ports.snapshot"))

@@ -41,6 +41,7 @@ int bench_unwind(void);
 /* books.insert, books.delete, leak.snapshot: those that are wanted, on one table. */
 int bench_books(bool insert, bool delete, bool snapshot);
 int bench_symbols(void);
+int bench_mem_walk(void);
 int bench_ports_churn(void);
 int bench_ports_snapshot(void);
 int bench_ports_lost(void);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -178,6 +179,21 @@ static int handle_walk(void *state, const void *request, size_t len, int fd, str
 
 static const struct worker_op ops[] = { { .name = "malloc's heap", .handle = handle_walk } };
 
+/*
+ * The child is to pause for as long as it says, and inherits how exactly that is kept: by default every pause would be
+ * three times as long, and there are some thousand.
+ */
+static int worker_start_exact(const struct worker_service *service, struct worker **ret)
+{
+	int slack_ns = prctl(PR_GET_TIMERSLACK), err;
+
+	prctl(PR_SET_TIMERSLACK, 1000);
+	err = worker_start(service, ret);
+	if (slack_ns > 0)
+		prctl(PR_SET_TIMERSLACK, slack_ns);
+	return err;
+}
+
 static int job_run(struct job *job, const struct heap_walk_options *options, struct heap_walk *ret)
 {
 	const int fds[] = { job->fds.mem_fd, job->fds.pagemap_fd };
@@ -188,7 +204,7 @@ static int job_run(struct job *job, const struct heap_walk_options *options, str
 	};
 	struct text reply = { 0 };
 	struct worker *w;
-	int err = worker_start(&service, &w);
+	int err = worker_start_exact(&service, &w);
 
 	if (err)
 		return err;

@@ -3,8 +3,11 @@
  * Reading a heap without making a page of it present. Inside the layer.
  *
  * A read of an untouched page would map one, and one of a page that is swapped out would bring it back: so pagemap is
- * asked first. It is read in steps of 8 MiB with a pause after each: the kernel holds the lock of the address space for
- * at most 2 MiB of page tables at a time, and the pause lets those in who wait for it.
+ * asked first, in steps of 8 MiB.
+ *
+ * The kernel takes the lock of the address space for each page that is read, some 1 us, and for 2 MiB of page tables. That
+ * is not long; but a reader that comes again and again is let in before a writer that waits (mmap(), munmap(), brk() of the
+ * target), for up to 4 ms. So there is a pause after each step, and after some that was read.
  */
 #ifndef TARGET_GLIBC_MEMORY_H
 #define TARGET_GLIBC_MEMORY_H
@@ -23,9 +26,10 @@ struct heap_memory {
 	ssize_t (*pages)(void *ctx, uint64_t addr, uint64_t *ret_words, size_t cnt);
 	void *ctx;
 	uint64_t page_bytes;
-	uint64_t pause_ns;		/* after a step */
+	uint64_t pause_ns;
 	uint64_t until_ns;		/* CLOCK_MONOTONIC: then all reads are -ETIME; 0 = never */
 	uint64_t read_bytes;		/* all together */
+	uint64_t paused_bytes;		/* of them before the last pause */
 	/* The step that was read last. */
 	bool has_step;
 	uint64_t step_start;
