@@ -244,6 +244,7 @@ TEST(cache_lies)
 		if (i != 4) {
 			CHECK(got.tiles);
 			CHECK_EQ(got.sum.cached_bytes, i == 7 ? 0 : 96);
+			CHECK_EQ(got.changed, i != 7);
 			CHECK_EQ(got.sum.used_bytes + got.sum.cached_bytes, w->want.used_bytes + w->want.cached_bytes);
 		} else {
 			CHECK(!got.tiles);

@@ -47,7 +47,7 @@ struct heap_walk {
 	size_t arenas_cnt;
 	struct heap_arena sum;		/* of the arenas that tile */
 	bool tiles;			/* all of them do */
-	bool changed;			/* one of them did: approximate */
+	bool changed;			/* one of them did, or a thread's cache: approximate */
 	bool has_mmapped;		/* the next two are known */
 	uint64_t mmapped_bytes, mmapped_cnt;	/* large blocks with mappings of their own, by malloc's own count */
 	uint64_t read_bytes;

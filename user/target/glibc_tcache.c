@@ -145,12 +145,10 @@ int tcache_each(struct heap_memory *m, uint64_t chunk_addr, uint64_t chunk_bytes
 	if (!l.s)
 		return -EINVAL;
 	cnt = heap_memory_get(m, chunk_addr + CHUNK_HEAD_BYTES, user, chunk_bytes - CHUNK_HEAD_BYTES);
-	if (cnt == -ENODATA || cnt == -EFAULT || (!cnt && !tcache_is_likely(chunk_bytes, user))) {
-		*ret_sound = false;
-		return 0;
-	}
 	if (cnt)
-		return cnt;
+		return cnt == -ENODATA || cnt == -EFAULT ? 0 : cnt;
+	if (!tcache_is_likely(chunk_bytes, user))	/* it is none, or an empty one */
+		return 0;
 	cache_parse(l.s, user, &c);
 	for (unsigned int i = 0; i < l.s->lists && cnt >= 0; i++) {
 		cnt = c.first[i] ? list_follow(&l, i, c.first[i], c.counts[i]) : 0;

@@ -12,6 +12,7 @@
 
 #define ATTEMPTS	5		/* at one arena */
 #define HEAPS_MAX	(1u << 20)
+#define ARENAS_ASKED	32		/* for the size of heaps */
 #define FAST_MAX	(1u << 21)	/* of an arena, kept as addresses: 16 MiB; in the others a thread's frees are rarer */
 #define CACHES_MAX	65536
 
@@ -332,26 +333,46 @@ static int arena_walk(struct run *run, const struct arena_ring *r, uint64_t addr
 	return is_fatal(err) ? err : 0;
 }
 
-/* The size to which heaps are aligned: 64 MiB, or another one with huge pages. Found with the first arena that has one. */
+/* Whether the heaps of an arena lead from top's to that in which it lies. 1, 0, or an error that ends the walk. */
+static int heaps_lead(struct heap_memory *m, const struct arena_ring *r, uint64_t arena_addr)
+{
+	struct arena_heap h = { .addr = 0 };
+	struct arena_state s;
+	int err = arena_state_read(m, r, arena_addr, &s);
+
+	for (uint64_t addr = s.top, i = 0; !err && addr; addr = h.prev_addr)
+		err = i++ < HEAPS_MAX ? arena_heap_read(m, r, arena_addr, addr, &h) : -EBADMSG;
+	return is_fatal(err) ? err : !err && h.addr == (arena_addr & -r->heap_bytes);
+}
+
+/*
+ * The size to which heaps are aligned: 64 MiB, or another one with huge pages: that which leads through the heaps of the most
+ * arenas. Two may do so equally well where all have one heap, and then it does not matter.
+ */
 static int heap_bytes_find(struct heap_memory *m, struct arena_ring *r)
 {
-	static const unsigned char shifts[] = { 26, 27, 25, 28, 24, 29, 23, 30, 22, 31, 21, 32, 20, 33 };
-	struct arena_state s;
-	struct arena_heap h;
-	int err = 0;
+	static const unsigned char shifts[] = { 26, 33, 32, 31, 30, 29, 28, 27, 25, 24, 23, 22, 21, 20 };
+	size_t cnt = r->cnt < ARENAS_ASKED ? r->cnt : ARENAS_ASKED, most = 0;
+	uint64_t best = 1ull << shifts[0];
 
-	for (size_t i = 1; i < r->cnt && !is_fatal(err); i++) {
-		err = arena_state_read(m, r, r->addrs[i], &s);
-		for (size_t k = 0; !err && k < sizeof(shifts); k++) {
-			r->heap_bytes = 1ull << shifts[k];
-			err = arena_heap_read(m, r, r->addrs[i], s.top, &h);
-			if (!err)
-				return 0;
-			err = is_fatal(err) ? err : 0;
+	for (size_t i = 0; i < sizeof(shifts) && most < cnt - 1; i++) {
+		size_t leads = 0;
+
+		r->heap_bytes = 1ull << shifts[i];
+		for (size_t k = 1; k < cnt; k++) {
+			int does = heaps_lead(m, r, r->addrs[k]);
+
+			if (does < 0)
+				return does;
+			leads += does;
+		}
+		if (leads > most) {
+			most = leads;
+			best = r->heap_bytes;
 		}
 	}
-	r->heap_bytes = 1ull << shifts[0];
-	return is_fatal(err) ? err : 0;
+	r->heap_bytes = best;
+	return 0;
 }
 
 static struct heap_arena *arena_of(struct run *run, uint64_t addr)
@@ -407,13 +428,14 @@ static int caches_walk(struct run *run)
 		qsort(run->caches, run->caches_cnt, sizeof(*run->caches), cache_compare);
 	for (size_t i = 0; !err && i < run->caches_cnt; i++) {
 		const struct cache_place *c = &run->caches[i];
-		bool sound;
+		bool sound = true;
 
 		/* what was read again was told again */
 		if (i && c->addr == run->caches[i - 1].addr)
 			continue;
 		run->ring = c->ring;
 		err = tcache_each(run->m, c->addr, c->bytes, cached_book, run, &sound);
+		run->w->changed |= !sound;
 	}
 	return err;
 }
