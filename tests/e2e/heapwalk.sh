@@ -54,7 +54,7 @@ state_of() {
 	done < <(sed -n 's/^\([0-9a-f]*\)-\([0-9a-f]*\) rw.p .*/\1 \2/p' "/proc/$1/maps") | od -An -v -tx8 -w8 | grep -c '^ [89a-f]'
 	sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 8,10
 	grep -E '^(Rss|Pss_Dirty|Anonymous|Swap):' "/proc/$1/smaps_rollup"
-	grep -E '^(VmPTE|voluntary_ctxt_switches)' "/proc/$1/status"
+	grep -E '^VmPTE' "/proc/$1/status"
 }
 
 one_thread() {	# NAME COMMAND…
@@ -111,7 +111,13 @@ lab foreign "$PROGRAMS/heaplab" && do_all "fill 1000 300 20" "sbrk 12345" "fill 
 	check foreign.unseen "the other's memory is not in unseen" test "${W[unseen]}" -ge $((12345 + 70000))
 	stop lab TERM
 }
-lab wall "$PROGRAMS/heaplab" && do_all "fill 1000 300 20" "wall 300000" "fill 9000 300 30" && { agree wall; stop lab TERM; }
+lab wall "$PROGRAMS/heaplab" && do_all "fill 1000 300 20" "wall 300000" "fill 9000 300 30" && {
+	agree wall
+	# the stack of a thread, and what another one mapped, are in one mapping with what the arena had before them
+	do_all "threads 1" "fill 9000 300 30" && agree wall.threads
+	is wall.unseen "${W[unseen]}" 0
+	stop lab TERM
+}
 
 # What malloc_trim(0) gives back is what was said; and the walk changes nothing, neither the target's memory nor its counters.
 for what in main arenas; do

@@ -11,7 +11,7 @@
 #include "target/glibc_walk.h"
 
 #define ATTEMPTS	5		/* at one arena */
-#define HEAPS_MAX	(1u << 20)
+#define OLDER_PAGES_MAX	(1u << 17)	/* that are looked at for what a main arena has in mappings: 0.1 s */
 #define ARENAS_ASKED	32		/* for the size of heaps */
 #define FAST_MAX	(1u << 21)	/* of an arena, kept as addresses: 16 MiB; in the others a thread's frees are rarer */
 #define CACHES_MAX	65536
@@ -185,13 +185,38 @@ static uint64_t seen_bytes(const struct heap_arena *r)
 }
 
 /*
- * What a main arena has in a mapping. glibc maps one of 1 MiB or more whenever brk has no more room; the kernel puts each
+ * Pieces without top in [start, end), each from a page on; beside and between them is what is something else's. pages: how many
+ * may still be looked at. What is not found counts as unseen.
+ */
+static int older_walk(struct attempt *a, uint64_t start, uint64_t end, size_t *pages)
+{
+	uint64_t page_bytes = a->run->m->page_bytes;
+
+	for (; start < end && *pages && seen_bytes(&a->arena) < a->state.system_bytes; --*pages) {
+		uint64_t retries = a->arena.retries;
+		int err = -EAGAIN;
+
+		if (arena_is_chain(a->run->m, start, end))
+			err = piece_walk(a, (struct chunk_piece){ .start = start, .end = end, .is_main = true, .ends_early = true });
+		if (err && err != -EAGAIN)
+			return err;
+		if (err)
+			a->arena.retries = retries;
+		start = err ? start + page_bytes : a->result.at;
+	}
+	return 0;
+}
+
+/*
+ * What a main arena has in mappings. glibc maps one of 1 MiB or more whenever brk has no more room; the kernel puts each
  * below the one before and makes one mapping of them, and of what else is beside them. So: top is in the lowest, which begins
- * at the first page from which chunks lead on; the older ones are behind it, each with its fences.
+ * at the first page from which chunks lead on; the older ones are behind it, each with its fences, or in others.
  */
 static int mapped_walk(struct attempt *a, const struct arena_range *range)
 {
-	uint64_t start = range->start, page_bytes = a->run->m->page_bytes, retries;
+	const struct heap_places *places = a->run->places;
+	uint64_t start = range->start, page_bytes = a->run->m->page_bytes;
+	size_t pages = OLDER_PAGES_MAX;
 	int err;
 
 	while (start <= a->state.top && !arena_is_chain(a->run->m, start, a->state.top))
@@ -199,15 +224,11 @@ static int mapped_walk(struct attempt *a, const struct arena_range *range)
 	if (start > a->state.top)
 		return -EAGAIN;
 	err = piece_walk(a, (struct chunk_piece){ .start = start, .top = a->state.top, .is_main = true });
-	while (!err && a->result.at < range->end && seen_bytes(&a->arena) < a->state.system_bytes) {
-		retries = a->arena.retries;
-		err = piece_walk(a, (struct chunk_piece){ .start = a->result.at, .end = range->end, .is_main = true,
-							  .ends_early = true });
-		if (err == -EAGAIN) {	/* this is something else's: what is missing is counted as unseen */
-			a->arena.retries = retries;
-			return 0;
-		}
-	}
+	if (!err)
+		err = older_walk(a, a->result.at, range->end, &pages);
+	for (size_t i = 0; !err && i < places->anon_cnt; i++)
+		if (&places->anon[i] != range)
+			err = older_walk(a, places->anon[i].start, places->anon[i].end, &pages);
 	return err;
 }
 
@@ -236,25 +257,27 @@ static int main_walk(struct attempt *a)
 
 static int other_walk(struct attempt *a)
 {
-	uint64_t addr = a->state.top;
-	struct arena_heap h;
+	uint64_t bytes = 0;
+	struct arena_heap h = { .bytes = 0 };
 
-	for (unsigned int i = 0; addr && i < HEAPS_MAX; i++) {
+	for (uint64_t addr = a->state.top; addr; addr = h.prev_addr) {
 		int err = arena_heap_read(a->run->m, a->r, a->state.addr, addr, &h);
 
+		bytes += h.bytes;
+		if (!err && bytes > a->state.system_bytes)	/* they lead in a circle, or more came meanwhile */
+			err = -EAGAIN;
 		if (err) {
 			a->result = (struct chunk_result){ .problem = CHUNK_ASTRAY, .at = addr };
 			return err;
 		}
 		a->arena.own_bytes += h.first_chunk_addr - h.addr;
 		err = piece_walk(a, (struct chunk_piece){ .start = h.first_chunk_addr, .end = h.addr + h.bytes,
-							  .top = i ? 0 : a->state.top });
+							  .top = addr == a->state.top ? addr : 0 });
 		if (err)
 			return err;
-		addr = h.prev_addr;
 	}
 	/* the oldest one is that in which the arena lies */
-	return !addr && h.addr == (a->state.addr & -a->r->heap_bytes) ? 0 : -EAGAIN;
+	return h.addr == (a->state.addr & -a->r->heap_bytes) ? 0 : -EAGAIN;
 }
 
 /* Whether top is what it is before the first allocation: a bin of the arena. */
@@ -340,8 +363,12 @@ static int heaps_lead(struct heap_memory *m, const struct arena_ring *r, uint64_
 	struct arena_state s;
 	int err = arena_state_read(m, r, arena_addr, &s);
 
-	for (uint64_t addr = s.top, i = 0; !err && addr; addr = h.prev_addr)
-		err = i++ < HEAPS_MAX ? arena_heap_read(m, r, arena_addr, addr, &h) : -EBADMSG;
+	for (uint64_t addr = s.top, bytes = 0; !err && addr; addr = h.prev_addr) {
+		err = arena_heap_read(m, r, arena_addr, addr, &h);
+		bytes += h.bytes;
+		if (!err && bytes > s.system_bytes)	/* they lead in a circle */
+			err = -EBADMSG;
+	}
 	return is_fatal(err) ? err : !err && h.addr == (arena_addr & -r->heap_bytes);
 }
 
