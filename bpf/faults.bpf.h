@@ -338,7 +338,8 @@ static __always_inline __u32 owner_current(struct task_struct *task, struct faul
 	__u32 owner;
 
 	owner_key(task, &key);
-	if (cpu && !cpu->busy && cpu->key.start_ns == key.start_ns && cpu->key.tgid == key.tgid && cpu->key.exec_id == key.exec_id)
+	if (cpu && !cpu->busy && cpu->key.start_ns == key.start_ns && cpu->key.tgid == key.tgid &&
+	    cpu->key.exec_id == key.exec_id)
 		return cpu->owner;
 	owner = owner_get(task);
 	if (owner && cpu && !__sync_val_compare_and_swap(&cpu->busy, 0, 1)) {

@@ -55,7 +55,7 @@ _Static_assert(sizeof(struct faults_key) == 16, "same layout on both sides");
 struct faults_counts {
 	__u64 first;		/* the page was not there */
 	__u64 zero;		/* the same, but anonymous memory was only read: that maps a page of zeroes which all share */
-	__u64 copied;		/* it was, but could not be written to: copy-on-write, a page of a shared file written to first */
+	__u64 copied;		/* it was, but could not be written to: copy-on-write, in shared memory a first write */
 	__u64 minor;		/* one of these, by the sensor that cannot tell them apart; without the major ones */
 	__u64 major_user, major_kernel;
 	__u64 major_ns;		/* of those that were timed */

@@ -232,67 +232,89 @@ static void huge(long n)
 	touch_huge(p, n);
 }
 
-static void do_one(const char *what, long n)
+static void heap(long n)
+{
+	char *p = malloc((n + 1) * PAGE);
+
+	STAY(p);
+	touch_heap((char *)(((unsigned long)p + PAGE - 1) & -PAGE), n);
+}
+
+static void memfd(long n)
+{
+	int fd = memfd_create("toucher", 0);
+
+	if (fd < 0 || ftruncate(fd, n * PAGE))
+		fail("memfd");
+	touch_memfd(map(n, PROT_READ | PROT_WRITE, MAP_SHARED, fd), n);
+}
+
+static void major(long n)
+{
+	int fd = file("cold", n, 1);
+	char *p = map(n, PROT_READ, MAP_SHARED, fd);
+
+	madvise(p, n * PAGE, MADV_RANDOM);
+	touch_major(p, n);
+	munmap(p, n * PAGE);
+	close(fd);
+}
+
+static void zero(long n)
+{
+	char *p = anon(n);
+
+	touch_zero(p, n);
+	touch_zeroed(p, n);
+}
+
+static void populate(long n)
 {
 	char *p;
-	int fd;
 
+	COUNTED(p = map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1));
+	STAY(p);
+}
+
+/* Each is a file of its own to the kernel. */
+static void many(long n)
+{
+	for (long i = 0; i < n; i++)
+		touch_many(map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1), 1);
+}
+
+static void jit(long n)
+{
+	touch_jit(map(n, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1), n);
+}
+
+static void anonymous(long n) { touch_anon(anon(n), n); }
+static void shmem(long n) { touch_shmem(map(n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1), n); }
+static void arena(long n) { in_thread(in_arena, n); }
+static void stack(long n) { in_thread(on_stack, n); }
+static void file_private(long n) { of_file("private", n, MAP_PRIVATE, touch_private); }
+static void file_shared(long n) { of_file("shared", n, MAP_SHARED, touch_shared); }
+
+static const struct {
+	const char *what;
+	void (*fn)(long n);
+} orders[] = {
+	{ "heap", heap }, { "arena", arena }, { "anon", anonymous }, { "stack", stack }, { "private", file_private },
+	{ "shared", file_shared }, { "shmem", shmem }, { "memfd", memfd }, { "jit", jit }, { "zero", zero }, { "cow", cow },
+	{ "read", read_into }, { "populate", populate }, { "huge", huge }, { "major", major }, { "segv", touch_nothing },
+	{ "cycle", cycle }, { "many", many }, { "child", child },
+};
+
+static void do_one(const char *what, long n)
+{
 	minflt = majflt = 0;
-	if (!strcmp(what, "heap")) {
-		p = malloc((n + 1) * PAGE);
-		STAY(p);
-		touch_heap((char *)(((unsigned long)p + PAGE - 1) & -PAGE), n);
-	} else if (!strcmp(what, "arena")) {
-		in_thread(in_arena, n);
-	} else if (!strcmp(what, "anon")) {
-		touch_anon(anon(n), n);
-	} else if (!strcmp(what, "stack")) {
-		in_thread(on_stack, n);
-	} else if (!strcmp(what, "private")) {
-		of_file("private", n, MAP_PRIVATE, touch_private);
-	} else if (!strcmp(what, "shared")) {
-		of_file("shared", n, MAP_SHARED, touch_shared);
-	} else if (!strcmp(what, "shmem")) {
-		touch_shmem(map(n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1), n);
-	} else if (!strcmp(what, "memfd")) {
-		fd = memfd_create("toucher", 0);
-		if (fd < 0 || ftruncate(fd, n * PAGE))
-			fail("memfd");
-		touch_memfd(map(n, PROT_READ | PROT_WRITE, MAP_SHARED, fd), n);
-	} else if (!strcmp(what, "jit")) {
-		touch_jit(map(n, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1), n);
-	} else if (!strcmp(what, "zero")) {
-		p = anon(n);
-		touch_zero(p, n);
-		touch_zeroed(p, n);
-	} else if (!strcmp(what, "cow")) {
-		cow(n);
-	} else if (!strcmp(what, "read")) {
-		read_into(n);
-	} else if (!strcmp(what, "populate")) {
-		COUNTED(p = map(n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1));
-		STAY(p);
-	} else if (!strcmp(what, "huge")) {
-		huge(n);
-	} else if (!strcmp(what, "major")) {
-		fd = file("cold", n, 1);
-		p = map(n, PROT_READ, MAP_SHARED, fd);
-		madvise(p, n * PAGE, MADV_RANDOM);
-		touch_major(p, n);
-		munmap(p, n * PAGE);
-		close(fd);
-	} else if (!strcmp(what, "segv")) {
-		touch_nothing(n);
-	} else if (!strcmp(what, "cycle")) {
-		cycle(n);
-	} else if (!strcmp(what, "many")) {
-		for (long i = 0; i < n; i++)	/* each is a file of its own to the kernel */
-			touch_many(map(1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1), 1);
-	} else if (!strcmp(what, "child")) {
-		child(n);
-	} else {
-		fail(what);
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		if (strcmp(what, orders[i].what))
+			continue;
+		orders[i].fn(n);
+		return;
 	}
+	fail(what);
 }
 
 int main(int argc, char **argv)

@@ -58,7 +58,7 @@ for sensor in tracepoint events; do
 	is "vm.$NAME.faults.$sensor.anon" "$(faults_of touch_anon "[$first:_other_anonymous")" 300
 	is "vm.$NAME.faults.$sensor.heap" "$(faults_of touch_heap "[$first:_malloc_heap")" 200
 	is "vm.$NAME.faults.$sensor.cow" "$(faults_of touch_cow "[$copied:_other_anonymous")" 100
-	is "vm.$NAME.faults.$sensor.child" "$(faults_of touch_child "[$first:")" 150 151
+	is "vm.$NAME.faults.$sensor.child" "$(faults_of touch_child "anonymous")" 150 151
 done
 is "vm.$NAME.ports" "$(sed -n 's/^vm: ports status //p' "$CONSOLE")" 0 || grep '^vm: ports' "$CONSOLE" >&2
 finish
