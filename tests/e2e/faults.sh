@@ -63,7 +63,7 @@ fi
 # --- the table: what the kernel has counted, and what was not attributed ---
 number() { sed -n "s/.*$1.*/\\1/p" "${2:-$WORK/ebb.out}" | tail -n 1 | tr -d ,; }
 if attached_or_fail faults.table.attach ebb faults "${PID[toucher]}" --top 50; then
-	for what in 'anon 300' 'read 400' 'populate 500' 'cycle 3'; do do_it "$what"; done
+	for what in 'anon 300' 'read 400' 'populate 500' 'cycle 3' 'huge 4'; do do_it "$what"; done
 	stop ebb
 	is faults.table.status "$STATUS" 0 || show "$WORK/ebb.err"
 	seen=$(sed -n 's/^\([0-9,]*\) faults (.*/\1/p' "$WORK/ebb.out" | tr -d ,) minor=$(number 'minflt +\([0-9,]*\)') missed=$(number 'not attributed: \([0-9,]*\)')
@@ -72,6 +72,12 @@ if attached_or_fail faults.table.attach ebb faults "${PID[toucher]}" --top 50; t
 	check faults.table.missed "$missed not attributed, 900 were had by the kernel" \
 		eval '[ "$missed" -ge 900 ] && [ "$missed" -le 960 ]'
 	says faults.table.net "$WORK/ebb.out" '^net: RSS .* → .* = .*: anonymous \+'
+	if [ "$(did huge 4)" = 4 ]; then
+		says faults.table.huge "$WORK/ebb.out" '^huge pages: AnonHugePages \+8\.0 MiB; each was made by one fault'
+		says faults.table.least "$WORK/ebb.out" '^ *4 .* ≥16 KiB .*touch_huge'
+	else
+		skip faults.table.huge "no huge pages are given here: 4 of them took $(did huge 4) faults"
+	fi
 	says faults.table.row "$WORK/ebb.out" '^ *300 .* 1\.2 MiB +300 .*other anonymous .*touch_anon'
 fi
 

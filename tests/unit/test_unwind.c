@@ -374,6 +374,7 @@ static void lab_steps(const char *program, const char *mode, size_t cnt, struct 
 		}
 		s->done++;
 		good = step_compare(mode, &l, s, NULL);
+		good = good && step_compare(mode, &l, s, NULL);	/* remembered, and walked again: see stack_check */
 		top = 0;
 		if (after.rsp == before.rsp - 8 && !shim_probe_read_user(&top, 8, (void *)after.rsp) &&
 		    top > before.rip && top - before.rip <= 7 && after.rip != top) {
@@ -399,10 +400,10 @@ TEST(steps)
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		lab_steps("unwindlab", modes[i], 3000, &s);
-	/* rbx of _dl_runtime_resolve, which rows cannot say; crtstuff.c's prologues */
+	/* rbx of _dl_runtime_resolve, which rows cannot say; crtstuff.c's prologues. Each is taken twice */
 	for (int i = 1; i < STACK_ENDS; i++)
-		CHECK(i == STACK_CUT_RULE || i == STACK_CUT_POINTER ? s.cut[i] < s.done / 200 : !s.cut[i]);
-	CHECK(s.remembered > 20);
+		CHECK(i == STACK_CUT_RULE || i == STACK_CUT_POINTER ? s.cut[i] < 2 * s.done / 200 : !s.cut[i]);
+	CHECK(s.remembered > s.done / 2);
 	CHECK(s.done > 6000 && s.calls > 100 && s.returns > 100);
 }
 

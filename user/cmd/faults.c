@@ -118,13 +118,16 @@ static bool wants_table(const struct faults_run *run)
 	return run->args->format == FORMAT_TABLE;
 }
 
-static void kernel_read(const struct target *t, struct faults_kernel *k)
+/* huge: a walk through its page tables, so at the beginning and the end only. */
+static void kernel_read(const struct target *t, struct faults_kernel *k, bool huge)
 {
+	k->huge_known = false;
 	if (!t || target_faults_read(t, &k->minflt, &k->majflt))
 		return;		/* what was read before stays */
 	k->known = true;
 	target_memory_read(t, &k->memory);
-	k->huge_known = !target_huge_read(t, &k->anon_huge_bytes);
+	if (huge)
+		k->huge_known = !target_huge_read(t, &k->anon_huge_bytes);
 }
 
 static void on_started(struct session *s, void *ctx)
@@ -135,7 +138,7 @@ static void on_started(struct session *s, void *ctx)
 	run->rows = (struct faults_rows){
 		.profile = run->profile, .source = s->source, .tag = faults_tag_at, .by_process = !run->target && !run->args->raw, .raw = run->args->raw,
 	};
-	kernel_read(run->target, &run->start);
+	kernel_read(run->target, &run->start, true);
 	run->now = run->start;
 	run->table_ns = s->start_ns;
 }
@@ -144,8 +147,7 @@ static void on_before(struct session *s, void *ctx)
 {
 	struct faults_run *run = ctx;
 
-	(void)s;
-	kernel_read(run->target, &run->now);
+	kernel_read(run->target, &run->now, s->stopped);
 }
 
 /* The end of the process is told by the kernel, with the counts that nobody can read any more. */
@@ -169,7 +171,7 @@ static int show_table(struct faults_run *run, bool last)
 		.start = &run->start, .now = &run->now, .start_ns = s->start_ns, .now_ns = s->now_ns,
 		.recent_ns = s->now_ns - (last ? s->start_ns : run->table_ns), .start_wall_s = s->start_wall_s,
 		.kernel_bytes = faults_source.kernel_bytes(s->source), .top = run->args->top, .type = run->args->value,
-		.verbose = run->args->verbose, .exited = run->exited,
+		.verbose = run->args->verbose, .pid = run->options.pid, .exited = run->exited,
 	};
 	struct report *r = NULL;
 	int err;

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -359,9 +357,7 @@ static void foot_lines(const struct faults_view *v, struct report *r)
 
 	if (sum->without_stack)
 		report_foot(r, REPORT_WARN, "%s faults have no row: their stack or their process has not arrived", text_count(n, sum->without_stack));
-	if (v->exited && v->exit_status >= 0 && WIFSIGNALED(v->exit_status))
-		report_foot(r, REPORT_WARN, "the process was killed by signal %d", WTERMSIG(v->exit_status));
-	else if (v->exited)
+	if (v->exited)
 		report_foot(r, REPORT_PLAIN, "the process has ended");
 	if (!total(sum))
 		report_foot(r, REPORT_PLAIN, "no page faults were seen: nothing new was touched");
@@ -369,9 +365,9 @@ static void foot_lines(const struct faults_view *v, struct report *r)
 		report_foot(r, REPORT_DIM, "next: sudo ebb faults %d   by code path",
 			    profile_process_at(v->profile, v->rows->list[0].process)->pid);
 	else if (v->one && command_find("mem"))
-		report_foot(r, REPORT_DIM, "next: sudo ebb mem PID   what is resident, and which part of it grows");
-	else
-		report_foot(r, REPORT_DIM, "next: -f folded --value bytes   for a flame graph; sudo ebb leak PID   what is never given back");
+		report_foot(r, REPORT_DIM, "next: sudo ebb mem %d   what is resident, and which part of it grows", v->pid);
+	else if (v->one)
+		report_foot(r, REPORT_DIM, "next: sudo ebb leak %d   what of it is never given back", v->pid);
 }
 
 int faults_report(const struct faults_view *v, struct report **ret)

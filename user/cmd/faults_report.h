@@ -29,7 +29,7 @@ struct faults_view {
 	uint64_t top;
 	int type;
 	bool verbose;
-	int exit_status;		/* as wait(2) has it; -1 = it runs, or it is not known */
+	int pid;			/* with one */
 	bool exited;
 };
 
