@@ -120,7 +120,7 @@ static void *in_arena(void *arg)
 
 static void *on_stack(void *arg)
 {
-	char pages[((long)arg + 1) * PAGE];
+	char *pages = __builtin_alloca(((long)arg + 1) * PAGE);
 	char *p = (char *)(((unsigned long)pages + PAGE - 1) & -PAGE);
 
 	STAY(p);
