@@ -280,6 +280,7 @@ static int run_session(struct faults_run *run)
 	const struct session_config config = {
 		.type = &faults_source,
 		.context = { .profile = run->profile, .worker = run->rows_worker, .names_worker = run->names_worker },
+		.who = run->who,
 		.source_options = &run->options,
 		.naming = &args->naming,
 		.interval_ns = wants_table(run) && !args->output ? args->interval_ns : 0,

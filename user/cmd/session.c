@@ -240,6 +240,8 @@ static void note_attached(const struct session *s, bool attached)
 
 	if (c->target)
 		snprintf(whom, sizeof(whom), "process %d (%.32s)", (int)c->target->pid, comm ? comm : "");
+	else if (c->who)
+		snprintf(whom, sizeof(whom), "%.60s", c->who);
 	if (attached)
 		audit_note("%s: attached to %s by %s", c->type->name, whom, audit_who(who));
 	else

@@ -22,6 +22,7 @@ struct session_config {
 	bool exact_is_allocator;	/* see struct naming_config */
 	struct source_context context;
 	struct target *target;		/* NULL: the whole machine; then nothing is metered and there is no brake */
+	const char *who;		/* without a target: what is looked at, for the log; safe text. NULL: the whole machine */
 	const void *source_options;
 	const struct naming_options *naming;	/* NULL = the defaults */
 	uint64_t interval_ns, duration_ns;	/* of session_run(), see struct loop_config */
