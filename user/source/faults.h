@@ -46,7 +46,7 @@ struct faults_summary {
 	uint64_t huge;			/* first touches in memory that may get huge pages */
 	uint64_t major_ns, timed, majors, kernel_majors;
 	uint64_t without_stack;		/* faults in no stack of the profile, yet or at all */
-	uint64_t own, own_majors;	/* of the process of options.pid, without children */
+	uint64_t own, own_majors;	/* of the process of options.pid, without children and what ended in a signal */
 };
 
 const struct faults_summary *faults_summary(const struct source *s);

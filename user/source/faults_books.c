@@ -331,7 +331,8 @@ static int entry_fill(struct faults_books *b, struct faults_entry *e, bool own)
 			continue;
 		sum->counts[e->memory][how] += n;
 		sum->bytes += bytes;
-		sum->own += own ? n : 0;
+		if (own && e->memory != FAULTS_MEMORY_UNMAPPED)
+			sum->own += n;
 		if (e->key.memory & FAULTS_HUGE && how == FAULTS_FIRST)
 			sum->huge += n;
 		stack = entry_stack(b, e, how);
