@@ -9,6 +9,7 @@ storm_start()
 	[ -p "$work/$1.in" ] || mkfifo "$work/$1.in"
 	STDIN=$work/$1.in
 	exec {storm_in}<> "$STDIN"
+	rm -f "$work/$1"
 	begin "$work/$1" "$O/tests/bench/storm"
 	unset STDIN
 	storm=$pid
