@@ -16,6 +16,7 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "abi.h"
 #include "base/privileges.h"
@@ -24,6 +25,8 @@
 #include "leak_session.skel.h"
 #include "source/leak_programs.h"
 #include "source/loader.h"
+
+#define OVERLAP_US	50000	/* of the probes of two ways of attaching; a call takes some microseconds, or waits for a lock */
 
 /* What was attached together. */
 struct site_set {
@@ -375,6 +378,8 @@ int leak_programs_spare_children(struct leak_programs *p, const struct target *t
 		sets_detach(p, old_cnt, p->sets_cnt);
 		return err;
 	}
+	/* who was in malloc when the new probes came is known to the old ones only: they stay until it is back */
+	usleep(OVERLAP_US);
 	sets_detach(p, 0, old_cnt);
 	ranges_fill(p, state);
 	p->mode = ATTACH_PERF;
