@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 400
+# beside: waiting
 # Several processes at once: each with books of its own, exact, also those that are born, execute themselves again or end
 # while ebb looks; by process and merged.
 . "$(dirname "$0")/lib.sh"
